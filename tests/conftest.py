@@ -1,0 +1,23 @@
+"""Fixtures shared by all tests."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def real_data() -> Callable[[str], Path]:
+    """Find a real dataset under `$THESIS_TEST_DATA`, or skip with the reason."""
+
+    def find(name: str) -> Path:
+        top = os.environ.get("THESIS_TEST_DATA")
+        if not top:
+            pytest.skip("needs real data: THESIS_TEST_DATA is not set")
+        path = Path(top).expanduser().resolve() / name
+        if not path.is_dir():
+            pytest.skip(f"needs real data: no folder {name} in THESIS_TEST_DATA")
+        return path
+
+    return find
