@@ -1,0 +1,1 @@
+"""Ours beside the published: ledger, claims and tables, on the standard library."""
