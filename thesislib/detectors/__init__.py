@@ -1,0 +1,1 @@
+"""Anomaly detectors: fitted on normal images, they map images to scores."""

@@ -1,0 +1,244 @@
+r"""PaDiM, the detector of thesis Section 5.3.3.
+
+Defard et al., *PaDiM: a Patch Distribution Modeling Framework for Anomaly Detection
+and Localization*, 2021. Every position of the feature map has a Gaussian of its own,
+measured on normal images; an image is as abnormal as its most unlikely position.
+
+Axes in all shapes: B images, P positions (a G x G grid), C channels.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from thesislib.errors import InputError
+from thesislib.nn.resnet import ResNet18
+
+REFERENCE_SIZE = 224  # pixels of the images that PaDiM's smoothing was chosen for
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaDiMConfig:
+    """Settings of PaDiM, Defard et al. Section IV and their program."""
+
+    num_stages: int = 3  # ResNet-18's first three: 64 + 128 + 256 channels
+    num_channels: int = 100  # drawn at random of all, once
+    regularisation: float = 0.01  # epsilon of Defard et al. Eq. (1)
+    relative: bool = True  # ours: epsilon times the mean variance, see `covariance`
+    smoothing: float = 4.0  # Gaussian's standard deviation, pixels at 224
+    batch_size: int = 32  # images at a time; no effect on the result
+
+
+class PaDiM:
+    """Gaussian of normal features at every position of an encoder's map.
+
+    Args:
+        encoder: Frozen; its first stages give the features.
+        config: Settings.
+        seed: Of the channel draw; the same for encoders that are compared.
+    """
+
+    def __init__(self, encoder: ResNet18, config: PaDiMConfig, seed: int) -> None:
+        self.encoder = encoder.eval().requires_grad_(False)
+        self.config = config
+        self.channels = draw_channels(
+            sum(encoder.widths[: config.num_stages]), config.num_channels, seed
+        )
+
+    @torch.no_grad()
+    def fit(self, batches: Iterable[Tensor]) -> "PaDiM":
+        """Measure mean and covariance in one pass, Defard et al. Eq. (1).
+
+        Args:
+            batches: Normal images, (B, 3, H, W) in [0, 1]; two or more in all.
+
+        Raises:
+            InputError: If there are fewer than two images.
+        """
+        moments = Moments()
+        for images in batches:
+            moments.add(self.embed(images))
+        self.mean = moments.mean()  # (P, C)
+        covariance = regularise(
+            moments.covariance(), self.config.regularisation, self.config.relative
+        )
+        self.whitening = whitening(covariance)  # (P, C, C)
+        return self
+
+    @torch.no_grad()
+    def score(self, batches: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+        r"""Anomaly maps and image scores, thesis Eq. (5.12) and below.
+
+        $$s(x) = \max_{\omega \in \Omega} s(x_\omega)$$
+
+        Args:
+            batches: Images, (B, 3, H, W) in [0, 1].
+
+        Returns:
+            Scores, (N,), and maps, (N, H, W), on the CPU; larger is more abnormal.
+        """
+        maps = []
+        for images in batches:
+            distance = mahalanobis(self.embed(images), self.mean, self.whitening)
+            maps.append(self.upsample(distance, images.shape[-1]).cpu())
+        maps = torch.cat(maps)
+        return maps.amax(dim=(1, 2)), maps
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Features of all positions, (B, 3, H, W) to (B, C, P).
+
+        Coarser stages are repeated to the grid of the first one. Channels are chosen
+        before, so that nothing is enlarged in vain.
+        """
+        maps = self.encoder.feature_maps(images, self.config.num_stages)
+        grid = maps[0].shape[-2:]
+        chosen, start = [], 0
+        for stage in maps:
+            own = self.channels[
+                (self.channels >= start) & (self.channels < start + stage.shape[1])
+            ]
+            own = (own - start).to(stage.device)
+            chosen.append(F.interpolate(stage[:, own], size=grid, mode="nearest"))
+            start += stage.shape[1]
+        return torch.cat(chosen, dim=1).float().flatten(2)
+
+    def upsample(self, distance: Tensor, image_size: int) -> Tensor:
+        """Enlarge distances (B, P) to smooth maps (B, H, W)."""
+        grid = math.isqrt(distance.shape[1])
+        maps = F.interpolate(
+            distance.view(-1, 1, grid, grid),
+            size=(image_size, image_size),
+            mode="bilinear",
+            align_corners=False,
+        )
+        sigma = self.config.smoothing * image_size / REFERENCE_SIZE
+        return smooth(maps, sigma).squeeze(1)
+
+
+def draw_channels(num_all: int, num_channels: int, seed: int) -> Tensor:
+    """Random channels, sorted, (C,); all of them if there are not more.
+
+    The same seed draws the same channels whatever the encoder's weights.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(num_all, generator=generator)
+    return order[:num_channels].sort().values
+
+
+class Moments:
+    """Mean and covariance at every position, streaming: memory is (P, C, C).
+
+    Sums are taken about the mean of the first batch, which keeps the difference of
+    large numbers out of float32.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def add(self, features: Tensor) -> None:
+        """Take in a batch of features, (B, C, P)."""
+        x = features.permute(2, 1, 0)  # (P, C, B)
+        if self.count == 0:
+            self.origin = x.mean(dim=2, keepdim=True)  # (P, C, 1)
+            self.sum = torch.zeros_like(self.origin)
+            self.products = x.new_zeros(x.shape[0], x.shape[1], x.shape[1])
+        x = x - self.origin
+        self.sum += x.sum(dim=2, keepdim=True)
+        self.products.baddbmm_(x, x.transpose(1, 2))
+        self.count += features.shape[0]
+
+    def mean(self) -> Tensor:
+        """(P, C)."""
+        self._need_two()
+        return (self.origin + self.sum / self.count).squeeze(2)
+
+    def covariance(self) -> Tensor:
+        """Unbiased, (P, C, C)."""
+        self._need_two()
+        outer = self.sum @ self.sum.transpose(1, 2) / self.count
+        return (self.products - outer) / (self.count - 1)
+
+    def _need_two(self) -> None:
+        if self.count < 2:
+            raise InputError(
+                f"PaDiM needs at least two normal training images, got {self.count}."
+            )
+
+
+def regularise(covariance: Tensor, epsilon: float, relative: bool) -> Tensor:
+    r"""Add a multiple of the identity, Defard et al. Eq. (1).
+
+    The paper adds $\epsilon I$. Features of different encoders differ in scale, so
+    that the same $\epsilon$ smooths one more than another; `relative` multiplies it
+    by the mean variance over positions and channels.
+
+    Args:
+        covariance: (P, C, C).
+    """
+    if relative:
+        epsilon = epsilon * covariance.diagonal(dim1=1, dim2=2).mean().item()
+    identity = torch.eye(covariance.shape[-1], device=covariance.device)
+    return covariance + epsilon * identity
+
+
+def whitening(covariance: Tensor) -> Tensor:
+    r"""$L^{-1}$ with $\Sigma = L L^\top$, so that $\Sigma^{-1} = L^{-\top} L^{-1}$.
+
+    Args:
+        covariance: Positive definite, (P, C, C).
+
+    Returns:
+        Lower triangular, (P, C, C).
+
+    Raises:
+        InputError: If a covariance is not positive definite.
+    """
+    factor, info = torch.linalg.cholesky_ex(covariance)
+    if info.any():
+        raise InputError(
+            f"PaDiM's covariance is singular at {int((info > 0).sum())} of "
+            f"{len(info)} positions; raise padim.regularisation."
+        )
+    identity = torch.eye(covariance.shape[-1], device=covariance.device)
+    return torch.linalg.solve_triangular(
+        factor, identity.expand_as(factor), upper=False
+    )
+
+
+def mahalanobis(features: Tensor, mean: Tensor, whitening: Tensor) -> Tensor:
+    r"""Distance of each position to its Gaussian, thesis Eq. (5.12).
+
+    $$s(x_\omega) = \sqrt{(x_\omega - \mu_\omega)^\top \Sigma_\omega^{-1}
+      (x_\omega - \mu_\omega)}$$
+
+    Args:
+        features: (B, C, P).
+        mean: (P, C).
+        whitening: $L^{-1}$, (P, C, C).
+
+    Returns:
+        Distances, (B, P).
+    """
+    x = features.permute(2, 1, 0) - mean[:, :, None]  # (P, C, B)
+    return torch.bmm(whitening, x).square().sum(dim=1).sqrt().T
+
+
+def smooth(maps: Tensor, sigma: float) -> Tensor:
+    """Gaussian filter with mirrored borders, (B, 1, H, W), `sigma` in pixels.
+
+    Cut off at four standard deviations, like SciPy's filter in PaDiM's program.
+    """
+    if sigma <= 0:
+        return maps
+    radius = min(int(4 * sigma + 0.5), maps.shape[-1] - 1)
+    x = torch.arange(-radius, radius + 1, dtype=maps.dtype, device=maps.device)
+    kernel = torch.exp(-(x**2) / (2 * sigma**2))
+    kernel = kernel / kernel.sum()
+    maps = F.pad(maps, (radius, radius, 0, 0), mode="reflect")
+    maps = F.conv2d(maps, kernel.view(1, 1, 1, -1))
+    maps = F.pad(maps, (0, 0, radius, radius), mode="reflect")
+    return F.conv2d(maps, kernel.view(1, 1, -1, 1))

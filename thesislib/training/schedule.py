@@ -1,0 +1,26 @@
+"""Learning rates as functions of the step."""
+
+import math
+
+from torch.optim import Optimizer
+
+
+def cosine_lr(step: int, num_steps: int, lr: float, final_fraction: float) -> float:
+    """Half a cosine from `lr` to `final_fraction` of it.
+
+    Loshchilov and Hutter, SGDR, 2017, Eq. (5) without restarts.
+
+    Args:
+        step: 0 to `num_steps`.
+        num_steps: Length of the decay, at least 1.
+        lr: Rate at step 0.
+        final_fraction: Rate at the end, as a fraction of `lr`.
+    """
+    wave = 0.5 * (1 + math.cos(math.pi * step / num_steps))
+    return lr * (final_fraction + (1 - final_fraction) * wave)
+
+
+def set_lr(optimizer: Optimizer, lr: float) -> None:
+    """Set the learning rate of every parameter group."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
