@@ -1,0 +1,183 @@
+"""Run records: finding them, and telling sealed ones from the rest.
+
+Records lie in results folders (`run.json`), in executed notebooks (a MIME bundle
+that the last cell displays) and in `book/records/` (*recorded*: a run that was too
+long for a reader's machine; its scores are not at hand). The same run found in two
+places counts once. Only sealed records count at all.
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from thesislib import paths
+from thesislib.report.seal import is_sealed
+
+MIME = "application/vnd.thesis.run+json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One sealed record and where it was found."""
+
+    record: dict[str, Any]
+    where: str  # as shown to readers, relative to the repository
+    folder: Path | None = None  # results folder, where scores.csv lies
+    recorded: bool = False  # from book/records/
+
+    @property
+    def chapter(self) -> str:
+        return self.record["chapter"]
+
+    @property
+    def dataset(self) -> str:
+        return self.record["dataset"]["name"]
+
+    @property
+    def source(self) -> str:
+        return self.record["dataset"]["source"]
+
+    @property
+    def partial(self) -> bool:
+        return bool(self.record["dataset"].get("partial"))
+
+    @property
+    def seed(self) -> int:
+        return self.record["seed"]
+
+    @property
+    def preset(self) -> str:
+        return self.resolved["preset"]
+
+    @property
+    def reading(self) -> str:
+        return self.resolved["reading"]
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        return self.record["parameters"]["resolved"]
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        return self.resolved.get("overrides") or {}
+
+    @property
+    def finished(self) -> str:
+        return self.record.get("finished") or ""
+
+    @property
+    def design(self) -> str:
+        """All that makes runs siblings: everything that matters but the seed.
+
+        Phantoms are redrawn for every seed, so their fingerprints differ; what has
+        to agree there is the generator, which is part of the provenance.
+        """
+        ignored = {"seed", "device", "data_root", "source", "overwrite"}
+        parameters = {k: v for k, v in self.resolved.items() if k not in ignored}
+        data = self.record["dataset"]
+        same_data = (
+            (data.get("provenance") or {}).get("generator")
+            if self.source == "phantom"
+            else data.get("fingerprint")
+        )
+        key = (
+            self.chapter,
+            self.dataset,
+            self.source,
+            parameters,
+            _without_seeds(self.record.get("configs") or {}),
+            data.get("counts"),
+            same_data,
+        )
+        return json.dumps(key, sort_keys=True)
+
+    def scores(self, row: str, setting: dict[str, Any]) -> list[dict[str, str]] | None:
+        """Lines of scores.csv for a row; None if they are not at hand."""
+        if self.folder is None or not (path := self.folder / "scores.csv").is_file():
+            return None
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = [
+                line
+                for line in csv.DictReader(file)
+                if line["row"] == row and json.loads(line["setting"]) == setting
+            ]
+        return lines or None
+
+
+def _without_seeds(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_seeds(v) for k, v in value.items() if k != "seed"}
+    if isinstance(value, list):
+        return [_without_seeds(v) for v in value]
+    return value
+
+
+@dataclass
+class Collection:
+    """Sealed runs, and what was passed over and why."""
+
+    runs: list[Run] = field(default_factory=list)
+    passed_over: list[str] = field(default_factory=list)
+
+
+def collect(root: Path | None = None, results: Path | None = None) -> Collection:
+    """All sealed runs below a repository; unsealed ones are listed, not counted."""
+    root = root or paths.root()
+    results = results or paths.results_dir()
+    found = Collection()
+    seen: set[str] = set()
+    for run, problem in _candidates(root, results):
+        if problem:
+            found.passed_over.append(problem)
+        elif (identity := run.record["seal"]) not in seen:
+            seen.add(identity)
+            found.runs.append(run)
+    found.runs.sort(key=lambda run: (run.chapter, run.dataset, run.seed, run.finished))
+    return found
+
+
+def _candidates(root: Path, results: Path) -> Iterator[tuple[Run | None, str]]:
+    for path in sorted(results.glob("*/*/run.json")):
+        where = f"results/{path.parent.parent.name}/{path.parent.name}"
+        yield _checked(_read(path), where, folder=path.parent)
+    for path in sorted((root / "book" / "records").glob("*.json")):
+        where = f"book/records/{path.name}"
+        yield _checked(_read(path), where, recorded=True)
+    notebooks = (root.glob("*.ipynb"), (root / "book" / "runs").glob("*.ipynb"))
+    for path in sorted(path for group in notebooks for path in group):
+        for record in records_of(_read(path)):
+            yield _checked(record, path.relative_to(root).as_posix())
+
+
+def records_of(notebook: Any) -> Iterable[dict[str, Any]]:
+    """Records displayed in an executed notebook (nbformat 4, as a dict)."""
+    cells = notebook.get("cells", []) if isinstance(notebook, dict) else []
+    for cell in cells:
+        for output in cell.get("outputs", []):
+            if isinstance(record := output.get("data", {}).get(MIME), dict):
+                yield record
+
+
+def _checked(record: Any, where: str, **place: Any) -> tuple[Run | None, str]:
+    if not isinstance(record, dict):
+        return None, f"{where}: not a readable record"
+    if not is_sealed(record):
+        status = record.get("status")
+        reason = "the seal is broken" if status == "sealed" else f"status {status!r}"
+        return None, f"{where}: not sealed ({reason}), so it does not count"
+    run = Run(record=record, where=where, **place)
+    try:
+        assert run.design is not None and run.record["rows"] is not None
+    except (KeyError, TypeError, AttributeError) as error:
+        return None, f"{where}: the record lacks {error}"
+    return run, ""
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,135 @@
+"""Numbers in words: the one way the ledger, the pages and the tables write them."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from thesislib.paper import Cell
+
+if TYPE_CHECKING:
+    from thesislib.report.ledger import Entry, Ledger, Result
+
+METRICS = {
+    "auc": "AUROC",
+    "ap": "AP",
+    "iou": "IoU",
+    "dice": "Dice",
+    "pro": "PRO",
+    "f1": "F1",
+    "fpr95": "FPR95",
+}
+DATASETS = {
+    "hyperkvasir": "Hyper-Kvasir",
+    "lag": "LAG",
+    "liu-colonoscopy": "Liu et al. colonoscopy",
+    "covidx": "Covid-X",
+    "chestxray": "Kermany chest X-ray",
+    "folder": "own images",
+    "oct2017": "Kermany OCT",
+    "mvtec": "MVTec AD",
+    "mnist": "MNIST",
+    "fmnist": "Fashion-MNIST",
+    "cifar10": "CIFAR-10",
+    "ucfcrime": "UCF-Crime",
+    "shanghaitech": "ShanghaiTech",
+    "xdviolence": "XD-Violence",
+    "ucsdped2": "UCSD Ped2",
+    "polypvideo": "polyp videos",
+    "lostandfound": "LostAndFound",
+    "fishyscapes-laf": "Fishyscapes LostAndFound",
+    "fishyscapes-static": "Fishyscapes Static",
+    "roadanomaly": "Road Anomaly",
+}
+SOURCES = {"thesis": "thesis", "msacl": "MSACL preprint", "salad": "SALAD paper"}
+
+
+def number(value: float | None, decimals: int = 3) -> str:
+    return "–" if value is None else f"{value:.{decimals}f}"
+
+
+def published(cell: Cell) -> str:
+    """The printed number with the decimals printed."""
+    if cell.value is None:
+        return f"± {number(cell.std, cell.decimals)}"
+    if cell.std is None:
+        return number(cell.value, cell.decimals)
+    return f"{number(cell.value, cell.decimals)} ± {number(cell.std, cell.decimals)}"
+
+
+def value(result: "Result", decimals: int = 3) -> str:
+    """Our number: mean ± standard deviation over seeds, without interval or mark."""
+    if result.std is None:
+        return number(result.value, decimals)
+    return f"{number(result.value, decimals)} ± {number(result.std, decimals)}"
+
+
+def interval(result: "Result", decimals: int = 3) -> str:
+    if result.ci_low is None or result.ci_high is None:
+        return "–"
+    return f"[{number(result.ci_low, decimals)}, {number(result.ci_high, decimals)}]"
+
+
+def metric(name: str) -> str:
+    """`auc@lag` as "AUROC, LAG"."""
+    quantity, _, where = name.partition("@")
+    dataset, _, part = where.partition("/")
+    words = [METRICS.get(quantity, quantity.replace("_", " "))]
+    words += [DATASETS.get(dataset, dataset)] if dataset else []
+    return ", ".join(words + ([part.replace("_", " ")] if part else []))
+
+
+def setting(cell_setting: dict) -> str:
+    """The setting of a row as printed rows of one key differ by it."""
+    if "components" in cell_setting:
+        return " + ".join(cell_setting["components"])
+    words = []
+    for key, item in cell_setting.items():
+        if key == "dataset":
+            words.append(DATASETS.get(item, item))
+        elif key == "image_size" or not isinstance(item, str):
+            shown = ", ".join(item) if isinstance(item, list) else item
+            words.append(f"{key.replace('_', ' ')} {shown}")
+        else:
+            words.append(item)
+    return ", ".join(words)
+
+
+def status(entry: "Entry") -> str:
+    """The verdict, with the reasons where it is only indicative."""
+    if entry.verdict != "indicative":
+        return entry.verdict
+    return "indicative: " + ", ".join(entry.results[0].reasons)
+
+
+def lines(ledger: "Ledger", entries: Sequence["Entry"], every: bool) -> Iterator[str]:
+    """The ledger for a terminal; without `every` only the cells with a counterpart."""
+    head = ("table", "row", "metric", "published", "ours", "95 % interval", "verdict")
+    body = [
+        (
+            entry.cell.table,
+            entry.cell.method,
+            metric(entry.cell.metric),
+            published(entry.cell),
+            value(entry.results[0]) if entry.results else "",
+            interval(entry.results[0]) if entry.results else "",
+            status(entry),
+        )
+        for entry in entries
+        if every or entry.counterpart is not None
+    ]
+    widths = [max(len(row[i]) for row in [head, *body]) for i in range(len(head))]
+    for row in (head, *body):
+        line = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield "  ".join(line).rstrip()
+    counts = ledger.counts()
+    total = f"{sum(counts.values())} published numbers: "
+    yield ""
+    yield total + ", ".join(f"{n} {name}" for name, n in counts.items() if n) + "."
+    commands = {
+        entry.counterpart.command: None
+        for entry in entries
+        if entry.verdict == "not run"
+    }
+    for command in commands:
+        yield f"not run: {command}"
+    for problem in ledger.problems:
+        yield f"note: {problem}"
