@@ -1,0 +1,1 @@
+"""Runs: parameters, records, locks, sealing and verification."""

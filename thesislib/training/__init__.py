@@ -1,0 +1,1 @@
+"""The step iterator, its checkpoints, its progress line and its randomness."""

@@ -1,0 +1,120 @@
+"""One line that tells how far a long computation is, and leaves no litter.
+
+Where it goes:
+
+- JupyterLab: one line in the notebook that replaces itself.
+- Papermill: that line, and one line per update on papermill's terminal, through
+  the descriptor that ipykernel keeps of the original stderr. Nothing written
+  there reaches the notebook.
+- Plain Python: stderr; a terminal sees one line that replaces itself.
+
+When it ends, the notebook keeps one short last line.
+"""
+
+import os
+import sys
+import time
+
+NOTEBOOK_SECONDS = 1.0  # between updates of the line in the notebook or terminal
+LOG_SECONDS = 5.0  # between lines where each line stays
+
+
+class Progress:
+    """Progress over `total` items of work, shown as `label`.
+
+    Use as a context manager, or call `close` at the end.
+    """
+
+    def __init__(self, total: int, label: str, start: int = 0) -> None:
+        self.total, self.label, self.start = total, label, start
+        self.began = time.monotonic()
+        self.shown_at = self.logged_at = self.began
+        self.handle = _notebook_line(f"{label} {start}/{total}")
+        self.descriptor = _terminal() if self.handle is not None else None
+        self.closed = False
+
+    def update(self, done: int, **values: float) -> None:
+        """Say that `done` of `total` items are done; show `values` with them."""
+        now = time.monotonic()
+        if now - self.shown_at < NOTEBOOK_SECONDS:
+            return
+        line = f"{self.label} {done}/{self.total}"
+        line += "".join(f" {name} {value:.4g}" for name, value in values.items())
+        line += self._time_left(done, now)
+        self.shown_at = now
+        if self.handle is not None:
+            self.handle.update({"text/plain": line}, raw=True)
+            if now - self.logged_at >= LOG_SECONDS:
+                self.logged_at = now
+                self._log(line)
+        elif _on_terminal():
+            print(f"\r{line:<79}", end="", file=sys.stderr, flush=True)
+        elif now - self.logged_at >= LOG_SECONDS:
+            self.logged_at = now
+            print(line, file=sys.stderr, flush=True)
+
+    def close(self, last: str | None = None) -> None:
+        """Leave one last line; by default label, items and seconds."""
+        if self.closed:
+            return
+        self.closed = True
+        seconds = time.monotonic() - self.began
+        last = last or f"{self.label} {self.total}/{self.total} {seconds:.0f} s"
+        if self.handle is not None:
+            self.handle.update({"text/plain": last}, raw=True)
+            self._log(last)
+        elif _on_terminal():
+            print(f"\r{last:<79}", file=sys.stderr, flush=True)
+        elif seconds >= LOG_SECONDS:
+            print(last, file=sys.stderr, flush=True)
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        self.close(None if kind is None else f"{self.label} stopped")
+
+    def _time_left(self, done: int, now: float) -> str:
+        """Seconds spent and, once there is a rate, seconds left."""
+        spent = now - self.began
+        text = f" {spent:.0f} s"
+        if done > self.start:
+            left = spent / (done - self.start) * (self.total - done)
+            text += f", {left:.0f} s left"
+        return text
+
+    def _log(self, line: str) -> None:
+        """Write to papermill's terminal; its own bar stands on the last line there."""
+        if self.descriptor is None:
+            return
+        try:
+            os.write(self.descriptor, f"\r{line}\n".encode())
+        except OSError:
+            self.descriptor = None
+
+
+def _notebook_line(text: str) -> object | None:
+    """Display handle of a line in the notebook; None outside of a kernel."""
+    if "ipykernel" not in sys.modules:
+        return None
+    from IPython import get_ipython
+    from IPython.display import display
+
+    if getattr(get_ipython(), "kernel", None) is None:
+        return None
+    return display({"text/plain": text}, raw=True, display_id=True)
+
+
+def _terminal() -> int | None:
+    """Descriptor of the terminal that started this kernel.
+
+    None under Jupyter's server, whose log is no place for it. The attribute is
+    private to ipykernel: without it there are no lines on the terminal.
+    """
+    if "JPY_SESSION_NAME" in os.environ:
+        return None
+    return getattr(sys.stderr, "_original_stdstream_copy", None)
+
+
+def _on_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
