@@ -1,0 +1,69 @@
+"""Random numbers from an explicit generator, and the check every augmentation makes."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from thesislib.errors import InputError
+
+
+def check_images(images: Tensor, generator: torch.Generator) -> None:
+    """Refuse what is not a float32 batch (B, 3, H, W) on the generator's device.
+
+    Values outside [0, 1] are not looked for: on a GPU that would wait for the device.
+
+    Raises:
+        InputError: naming the shape, type or device found and the one expected.
+    """
+    if images.dim() != 4 or images.shape[1] != 3 or images.dtype != torch.float32:
+        raise InputError(
+            f"augmentations take float32 images of shape (B, 3, H, W), got "
+            f"{images.dtype} of shape {tuple(images.shape)}"
+        )
+    if generator.device.type != images.device.type:
+        raise InputError(
+            f"the generator is on {generator.device}, the images on {images.device}; "
+            "both must be on one device"
+        )
+
+
+def check_classes(classes: Tensor, images: Tensor, num_classes: int) -> None:
+    """Refuse classes that are not (B,) integers in 0 .. `num_classes` - 1.
+
+    The range is read on the CPU only; on a GPU reading it would stall the device, and
+    an out-of-range class trips an assertion there instead.
+
+    Raises:
+        InputError: naming the shape or range found.
+    """
+    if classes.shape != images.shape[:1] or classes.is_floating_point():
+        raise InputError(
+            f"classes must be {images.shape[0]} integers, one for each image, got "
+            f"{classes.dtype} of shape {tuple(classes.shape)}"
+        )
+    allowed = ((classes >= 0) & (classes < num_classes)).all()
+    if classes.device.type != "cpu":
+        torch._assert_async(allowed, f"classes outside 0..{num_classes - 1}")
+    elif not allowed:
+        raise InputError(
+            f"classes must lie in 0..{num_classes - 1}, got "
+            f"{int(classes.min())}..{int(classes.max())}"
+        )
+
+
+def uniform(
+    shape: Sequence[int], bounds: tuple[float, float], generator: torch.Generator
+) -> Tensor:
+    """Draw U(low, high) of the given shape on the generator's device."""
+    low, high = bounds
+    draw = torch.rand(shape, generator=generator, device=generator.device)
+    return low + (high - low) * draw
+
+
+def happens(
+    shape: Sequence[int], probability: float, generator: torch.Generator
+) -> Tensor:
+    """Draw booleans that are true with the given probability."""
+    draw = torch.rand(shape, generator=generator, device=generator.device)
+    return draw < probability

@@ -1,0 +1,142 @@
+r"""Crop, resize, flip and blur as two matrices a sample.
+
+Each of them is linear and acts on rows and columns apart, so any chain of them is
+$R_b X_b C_b^\top$ for image $X_b$: two batched matrix products, whatever the boxes and
+widths. At 256 px this costs about as much as one resampling and one blur, on a GPU
+far less, and nothing has to be picked out of the batch.
+"""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from thesislib.augment.draws import uniform
+
+
+def crop_boxes(
+    num_images: int,
+    size: tuple[int, int],
+    scale: tuple[float, float],
+    ratio: tuple[float, float],
+    generator: torch.Generator,
+    num_tries: int = 10,
+) -> Tensor:
+    """Draw boxes of random area and aspect as torchvision's `RandomResizedCrop`.
+
+    The first of ten draws that fits the image counts; if none fits, the largest
+    central box of an allowed aspect.
+
+    Args:
+        size: Height and width of the images, pixels.
+        scale: Bounds of the area, fraction of the image, uniform.
+        ratio: Bounds of width / height, log-uniform.
+
+    Returns:
+        Boxes (B, 4), long: top, left, height, width in pixels.
+    """
+    height, width = size
+    shape = (num_images, num_tries)
+    area = height * width * uniform(shape, scale, generator)
+    log_ratio = torch.tensor(ratio, dtype=torch.float64).log().tolist()
+    aspect = uniform(shape, (log_ratio[0], log_ratio[1]), generator).exp()
+    box_h = (area / aspect).sqrt().round().long()
+    box_w = (area * aspect).sqrt().round().long()
+    fits = (box_h > 0) & (box_h <= height) & (box_w > 0) & (box_w <= width)
+    first = fits.to(torch.uint8).argmax(dim=1, keepdim=True)  # (B, 1)
+
+    central = min(max(width / height, ratio[0]), ratio[1])
+    central_h = min(height, round(width / central))
+    central_w = min(width, round(height * central))
+    any_fits = fits.any(dim=1)
+    box_h = torch.where(any_fits, box_h.gather(1, first)[:, 0], central_h)
+    box_w = torch.where(any_fits, box_w.gather(1, first)[:, 0], central_w)
+
+    # The product with a draw in [0, 1) may round up to the next integer: clamp.
+    room_h, room_w = height - box_h, width - box_w
+    place = uniform((2, num_images), (0.0, 1.0), generator)
+    top = torch.minimum((place[0] * (room_h + 1)).long(), room_h)
+    left = torch.minimum((place[1] * (room_w + 1)).long(), room_w)
+    top = torch.where(any_fits, top, room_h // 2)
+    left = torch.where(any_fits, left, room_w // 2)
+    return torch.stack([top, left, box_h, box_w], dim=1)
+
+
+def resize_matrix(
+    start: Tensor, length: Tensor, size: int, flipped: Tensor | None = None
+) -> Tensor:
+    """Matrices that cut `length` pixels from `start` and resize them to `size`.
+
+    Bilinear with half-pixel centres, edge pixels repeated, as torchvision's
+    `resized_crop`, to which it is equal when nothing shrinks (no antialiasing here;
+    `length` <= `size`).
+
+    Args:
+        start: First pixel, (B,).
+        length: Pixels cut, (B,).
+        size: Side of input and output.
+        flipped: True where the result is mirrored, (B,).
+
+    Returns:
+        (B, size, size), rows sum to one.
+    """
+    pixel = torch.arange(size, device=start.device, dtype=torch.float32)
+    target = pixel.expand(len(start), size)
+    if flipped is not None:
+        target = torch.where(flipped[:, None], size - 1 - target, target)
+    start, length = start[:, None].float(), length[:, None].float()
+    offset = (target + 0.5) * (length / size) - 0.5  # pixels within the box
+    source = start + torch.minimum(offset.clamp(min=0.0), length - 1)  # (B, size)
+    return (1 - (source[..., None] - pixel).abs()).clamp(min=0.0)
+
+
+def blur_matrix(sigma: Tensor, size: int, radius: int) -> Tensor:
+    r"""Matrices of a Gaussian blur over 2 `radius` + 1 pixels, borders reflected.
+
+    $\sum_k w_k(\sigma)\, S_k$ with $S_k$ the shift by $\pm k$ pixels. Equal to
+    torchvision's `gaussian_blur` along one axis.
+
+    Args:
+        sigma: Standard deviations in pixels, (B,); 0 leaves the image as it is.
+        radius: Pixels each side, below `size`.
+
+    Returns:
+        (B, size, size), rows sum to one.
+    """
+    offset = torch.arange(radius + 1, device=sigma.device)
+    weight = torch.exp(-0.5 * (offset / sigma.clamp(min=1e-6)[:, None]).square())
+    weight = torch.where(weight < 1e-8, 0.0, weight)  # denormal numbers are slow
+    weight = weight / (2 * weight.sum(dim=1, keepdim=True) - weight[:, :1])
+    shifts = _reflected_shifts(size, radius, sigma.device)
+    with torch.autocast(sigma.device.type, enabled=False):
+        return (weight @ shifts.flatten(1)).view(-1, size, size)
+
+
+@lru_cache(maxsize=8)
+def _reflected_shifts(size: int, radius: int, device: torch.device) -> Tensor:
+    """Shifts by 0, +-1, ..., +-`radius` pixels, (radius + 1, size, size)."""
+    pixel = torch.arange(size, device=device)
+    shifts = torch.zeros(radius + 1, size, size, device=device)
+    for k in range(radius + 1):
+        for step in {-k, k}:
+            source = (pixel + step).abs()
+            source = (size - 1) - (size - 1 - source).abs()
+            shifts[k, pixel, source] += 1.0
+    return shifts
+
+
+def separable(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    r"""Apply $R_b X_b C_b^\top$ to each channel of each image, in float32.
+
+    Args:
+        images: (B, C, H, W).
+        rows: (B, H', H).
+        columns: (B, W', W).
+
+    Returns:
+        (B, C, H', W').
+    """
+    with torch.autocast(images.device.type, enabled=False):
+        wide = images.flatten(1, 2).bmm(columns.mT)  # (B, C H, W')
+        wide = wide.view(*images.shape[:3], -1)
+        return rows[:, None] @ wide

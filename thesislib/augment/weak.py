@@ -1,0 +1,96 @@
+"""Weak augmentations A_0 of thesis Section 5.4.2: the SimCLR family."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from thesislib.augment.colour import (
+    JitterConfig,
+    apply_colour,
+    colour_map,
+    jitter_factors,
+)
+from thesislib.augment.draws import check_images, happens, uniform
+from thesislib.augment.geometry import (
+    blur_matrix,
+    crop_boxes,
+    resize_matrix,
+    separable,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeakConfig:
+    """Settings of the weak augmentations.
+
+    The thesis names them ("the same as in SimCLR") without numbers; the numbers are
+    those of SimCLR (Chen et al. 2020, appendix A) and of CCD's published code.
+    """
+
+    # SimCLR: (0.08, 1.0); CCD's code: (0.2, 1.0). Ours, for MedMix: a smaller crop may
+    # leave out every pasted lesion and make the label untrue.
+    crop_scale: tuple[float, float] = (0.5, 1.0)  # fraction of the image area
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)  # width / height, SimCLR
+    flip: float = 0.5  # probability of a horizontal flip, SimCLR
+    jitter: JitterConfig = field(default_factory=JitterConfig)
+    grey: float = 0.2  # probability of greyscale, SimCLR
+    blur: float = 0.5  # probability of a Gaussian blur, SimCLR
+    blur_sigma: tuple[float, float] = (0.1, 2.0)  # pixels at 256 px, SimCLR
+    blur_kernel: float = 0.1  # kernel, fraction of the side, made odd, SimCLR
+
+
+@torch.no_grad()
+def weak_view(
+    images: Tensor, generator: torch.Generator, config: WeakConfig | None = None
+) -> Tensor:
+    """Draw one weak view of each image: crop-resize, flip, jitter, grey, blur.
+
+    Departures from torchvision: see `colour` (one affine map, one clamp at the end);
+    the blur is taken together with the crop, before the colours. As its weights sum
+    to one it commutes with any affine colour map, save for the contrast pivot, which
+    here is the mean of the blurred crop, and for the clamp. `blur_sigma` scales
+    with the side, so at 64 px it is at most half a pixel.
+
+    Args:
+        images: (B, 3, H, W), float32 in [0, 1].
+        generator: On the device of the images; all draws of a sample depend on its
+            place in the batch alone.
+        config: `WeakConfig()` if None.
+
+    Returns:
+        Views of the same shape, clamped to [0, 1].
+    """
+    check_images(images, generator)
+    config = config or WeakConfig()
+    num_images, _, height, width = images.shape
+
+    boxes = crop_boxes(
+        num_images, (height, width), config.crop_scale, config.crop_ratio, generator
+    )
+    top, left, box_h, box_w = boxes.unbind(dim=1)
+    flipped = happens((num_images,), config.flip, generator)
+    rows = resize_matrix(top, box_h, height)
+    columns = resize_matrix(left, box_w, width, flipped)
+    factors = jitter_factors((num_images,), config.jitter, generator)
+    grey = happens((num_images,), config.grey, generator)
+    blurred = happens((num_images,), config.blur, generator)
+    side = min(height, width)
+    sigma = uniform((num_images,), config.blur_sigma, generator) * (side / 256)
+    if config.blur > 0:
+        sigma = torch.where(blurred, sigma, 0.0)
+        radius = blur_radius(side, config.blur_kernel)
+        rows = blur_matrix(sigma, height, radius) @ rows
+        columns = blur_matrix(sigma, width, radius) @ columns
+
+    views = separable(images, rows, columns)
+    matrix, bias = colour_map(views.mean(dim=(2, 3)), grey=grey, **factors)
+    return apply_colour(views, matrix, bias).clamp_(0.0, 1.0)
+
+
+def blur_radius(side: int, kernel: float) -> int:
+    """Pixels each side of an odd kernel of about `kernel` times the side, at least 1.
+
+    25 pixels wide at 256 px, 7 at 64 px, 3 at 32 px.
+    """
+    return max(1, (int(kernel * side) | 1) // 2)
