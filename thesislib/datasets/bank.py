@@ -1,0 +1,286 @@
+"""Image bank: a split decoded once, then drawn from without Python per image."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import PIL
+import torch
+from torch import Tensor
+
+from thesislib.datasets import decode
+from thesislib.datasets.base import Adapter, Item
+from thesislib.datasets.cache import Entry, Writer, build_once
+from thesislib.datasets.fingerprint import Progress, num_threads
+from thesislib.errors import InputError
+
+MEMORY_FRACTION = 0.5  # of the device's free memory that a bank may take
+
+
+class ImageBank:
+    """Images of one split, uint8, on the device or streamed to it.
+
+    On the CPU the bank is the memory-mapped file itself, so that processes share
+    one copy. On another device it is copied there if it fits, else every batch is
+    read from the map, pinned, and copied while the device computes.
+
+    Axes: N images, C = 3 channels (RGB, grey repeated), H = W = image_size.
+    """
+
+    num_images: int
+    image_size: int  # pixels
+    channels: int
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        device: torch.device | str = "cpu",
+        memory_fraction: float = MEMORY_FRACTION,
+    ) -> None:
+        """Take images, (N, C, H, W), uint8, square.
+
+        Args:
+            images: An array or a memory map.
+            device: Where batches are wanted.
+            memory_fraction: Part of the device's free memory the bank may take;
+                0 always streams.
+
+        Raises:
+            InputError: If the shape or type is another.
+        """
+        _check(images)
+        self.device = torch.device(device)
+        self.num_images, self.channels, self.image_size, _ = images.shape
+        self._pixels = torch.from_numpy(images)
+        self.resident = self.device.type == "cpu" or (
+            images.nbytes <= memory_fraction * _free_memory(self.device)
+        )
+        """Whether the images lie on the device, rather than being streamed to it."""
+        if self.resident:
+            self._pixels = self._pixels.to(self.device)
+
+    @classmethod
+    def from_array(
+        cls, images: np.ndarray | Tensor, device: torch.device | str = "cpu"
+    ) -> "ImageBank":
+        """Bank of images in memory, (N, C, H, W), uint8."""
+        return cls(np.ascontiguousarray(images), device)
+
+    def __len__(self) -> int:
+        return self.num_images
+
+    def __repr__(self) -> str:
+        place = "on" if self.resident else "streamed to"
+        return (
+            f"ImageBank({self.num_images} images of {self.image_size} px, "
+            f"{place} {self.device})"
+        )
+
+    def sample(self, batch_size: int, generator: torch.Generator) -> Tensor:
+        """Draw a batch uniformly, without replacement within the batch.
+
+        Batches are independent of each other; there are no epochs. A batch larger
+        than the bank holds every image as often as any other, give or take one.
+
+        Args:
+            batch_size: B.
+            generator: Source of randomness, on any device.
+
+        Returns:
+            Images, (B, C, H, W), float32 in [0, 1], on the device.
+        """
+        rounds = -(-batch_size // self.num_images)
+        order = [
+            torch.randperm(
+                self.num_images, generator=generator, device=generator.device
+            )
+            for _ in range(rounds)
+        ]
+        return self.take(torch.cat(order)[:batch_size])
+
+    def take(self, indices: Tensor | np.ndarray | Sequence[int]) -> Tensor:
+        """Images by index, (B, C, H, W), float32 in [0, 1], on the device.
+
+        Args:
+            indices: (B,), integers from 0 to N - 1.
+
+        Raises:
+            InputError: If the indices are not such a list.
+        """
+        where = torch.as_tensor(indices)
+        if where.ndim != 1 or where.is_floating_point() or where.dtype == torch.bool:
+            raise InputError(
+                f"indices have shape {tuple(where.shape)} and type {where.dtype}; "
+                "expected a list of whole numbers, (B,)."
+            )
+        where = where.to(self._pixels.device, torch.int64)
+        if self._pixels.device.type == "cpu" and len(where):
+            low, high = int(where.min()), int(where.max())
+            if low < 0 or high >= self.num_images:
+                raise InputError(
+                    f"indices reach from {low} to {high}, but the bank holds "
+                    f"0 to {self.num_images - 1}."
+                )
+        return self._to_device(self._pixels.index_select(0, where))
+
+    def batches(self, batch_size: int) -> Iterator[Tensor]:
+        """All images once, in order: (B, C, H, W), float32 in [0, 1].
+
+        The last batch may be smaller. A streamed bank reads one batch ahead.
+        """
+        starts = range(0, self.num_images, batch_size)
+        if self.resident:
+            for start in starts:
+                yield self._to_device(self._pixels[start : start + batch_size])
+            return
+        with ThreadPoolExecutor(1) as reader:
+            ahead = reader.submit(self._read, 0, batch_size)
+            for start in starts:
+                pixels = ahead.result()
+                following = start + batch_size
+                if following < self.num_images:
+                    ahead = reader.submit(self._read, following, batch_size)
+                yield self._to_device(pixels)
+
+    def _read(self, start: int, batch_size: int) -> Tensor:
+        return self._pinned(self._pixels[start : start + batch_size].clone())
+
+    def _pinned(self, pixels: Tensor) -> Tensor:
+        """Page-locked copy for CUDA, which then copies without waiting."""
+        return pixels.pin_memory() if self.device.type == "cuda" else pixels
+
+    def _to_device(self, pixels: Tensor) -> Tensor:
+        if not self.resident:
+            if not pixels.is_pinned():
+                pixels = self._pinned(pixels)
+            pixels = pixels.to(self.device, non_blocking=True)
+        return pixels.to(torch.float32).div_(255)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One split after decoding. Axes: N images that could be read."""
+
+    images: np.ndarray  # (N, 3, H, W), uint8, mapped
+    masks: np.ndarray | None  # (N, H, W), bool, mapped; None where none are given
+    items: tuple[Item, ...]  # (N,)
+    problems: tuple[str, ...]  # "file (reason)" of each that could not be read
+
+
+def decode_split(
+    items: Sequence[Item],
+    hashes: dict[Path, str],
+    adapter: Adapter,
+    image_size: int,
+    folder: Path,
+    progress: Progress | None = None,
+) -> Decoded:
+    """Decode a split through the cache.
+
+    Args:
+        items: Images in the order wanted; masks are read if any item has one, and
+            are empty for normal images.
+        hashes: Content hash of every file, part of the key.
+        adapter: Says how to crop and how to read masks.
+        image_size: Side, pixels.
+        folder: Folder of the cache.
+        progress: Called with (images done, images).
+
+    Raises:
+        InputError: If no image can be read, or the cache cannot be written.
+    """
+    with_masks = any(item.mask for item in items)
+    entry = Entry(folder / "images", _key(items, hashes, adapter, image_size))
+
+    def one(item: Item) -> tuple[np.ndarray, np.ndarray | None] | str:
+        file = item.path
+        try:
+            image, full = decode.read_image(file, image_size, adapter.box)
+            if not with_masks:
+                return image, None
+            if item.mask is None:
+                return image, np.zeros((image_size, image_size), dtype=bool)
+            file = item.mask
+            return image, decode.read_mask(
+                file,
+                image_size,
+                adapter.box,
+                full=full,
+                heat_map=adapter.heat_maps,
+            )
+        except decode.BadImageError as error:
+            name = file.name if file == item.mask else item.id
+            return f"{name} ({error})"
+
+    def build(writer: Writer) -> None:
+        per_image = (3 + with_masks) * image_size**2
+        writer.reserve(len(items) * per_image)
+        kept, problems = [], []
+        for index, result in enumerate(_in_threads(one, items)):
+            if isinstance(result, str):
+                problems.append(result)
+            else:
+                writer.append("images", result[0])
+                if with_masks:
+                    writer.append("masks", result[1])
+                kept.append(index)
+            if progress:
+                progress(index + 1, len(items))
+        writer.note = {"kept": kept, "problems": problems}
+
+    arrays, note = build_once(entry, build)
+    if "images" not in arrays:
+        empty = (0, 3, image_size, image_size)
+        arrays = {"images": np.zeros(empty, dtype=np.uint8)}
+    return Decoded(
+        arrays["images"],
+        arrays.get("masks"),
+        tuple(items[index] for index in note["kept"]),
+        tuple(note["problems"]),
+    )
+
+
+def _in_threads(one: Callable, items: Sequence, ahead: int = 256) -> Iterator:
+    """Results of `one` in order, worked out in threads, at most `ahead` at a time."""
+    with ThreadPoolExecutor(num_threads()) as pool:
+        for start in range(0, len(items), ahead):
+            yield from pool.map(one, items[start : start + ahead])
+
+
+def _key(
+    items: Sequence[Item], hashes: dict[Path, str], adapter: Adapter, image_size: int
+) -> str:
+    """Address of a decoded split: contents, order, size, crop, decoder."""
+    facts = [
+        [decode.VERSION, PIL.__version__, image_size, adapter.box, adapter.heat_maps],
+        [[hashes[i.path], hashes[i.mask] if i.mask else ""] for i in items],
+        [i.id for i in items],  # named among the problems
+    ]
+    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
+    return f"{adapter.name}-{image_size}-{digest}"
+
+
+def _check(images: np.ndarray) -> None:
+    if images.dtype != np.uint8 or images.ndim != 4:
+        raise InputError(
+            f"images have shape {images.shape} and type {images.dtype}; expected "
+            "(N, C, H, W), uint8."
+        )
+    if images.shape[2] != images.shape[3] or not len(images):
+        raise InputError(
+            f"images have shape {images.shape}; expected at least one, and H = W."
+        )
+
+
+def _free_memory(device: torch.device) -> int:
+    """Free bytes of a device; 0 where it cannot tell, so that banks stream."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if device.type == "mps":
+        used = torch.mps.current_allocated_memory()
+        return torch.mps.recommended_max_memory() - used
+    return 0

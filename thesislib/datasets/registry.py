@@ -1,0 +1,412 @@
+"""Datasets by name: where they lie, whether they are there, and loading them."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+
+from thesislib import paths
+from thesislib.datasets import filelist
+from thesislib.datasets.base import NORMAL, Adapter, Dataset, Item, count
+from thesislib.datasets.fingerprint import (
+    Progress,
+    fingerprint,
+    hash_files,
+    leaks,
+    repeats,
+)
+from thesislib.datasets.locate import locate, private
+from thesislib.errors import InputError
+
+_ADAPTERS = {  # name: module, class
+    "hyperkvasir": ("hyperkvasir", "HyperKvasir"),
+    "lag": ("lag", "Lag"),
+    "liu-colonoscopy": ("liu_colonoscopy", "LiuColonoscopy"),
+    "covidx": ("covidx", "Covidx"),
+    "chestxray": ("chest_xray", "ChestXray"),
+    "folder": ("folder", "Folder"),
+}
+NAMES = tuple(_ADAPTERS)
+SOURCES = ("auto", "real", "phantom")
+ON_BAD_IMAGE = ("error", "skip")
+_NAMED = 50  # bad files that one error names
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhantomSize:
+    """How many phantom images to draw, and how hard they are to tell apart."""
+
+    num_train: int = 600  # all normal
+    num_test_normal: int = 150
+    num_test_abnormal: int = 150
+    difficulty: float | None = None  # None: as calibrated for the modality
+
+
+@dataclass(frozen=True, kw_only=True)
+class Located:
+    """A dataset that was found, listed and hashed, but not decoded."""
+
+    name: str
+    source: str  # "real" or "phantom"
+    modality: str
+    image_size: int  # pixels
+    counts: dict[str, int]
+    published_counts: dict[str, int] | None
+    fingerprint: str
+    provenance: dict = field(repr=False)
+    seed: int = 0  # phantoms only
+    phantom: PhantomSize | None = None
+    on_bad_image: str = "error"
+    adapter: Adapter | None = field(default=None, repr=False)
+    folder: Path | None = field(default=None, repr=False)
+    items: tuple[Item, ...] = field(default=(), repr=False)
+    hashes: dict[Path, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def partial(self) -> bool:
+        """Whether the counts differ from those of the publication."""
+        return self.published_counts not in (None, self.counts)
+
+    def file_list(self) -> str:
+        """The split as CSV text, which `find(..., file_list=)` reads; "" if phantom."""
+        return filelist.to_csv(self.items, self.folder) if self.folder else ""
+
+
+def adapter(name: str) -> Adapter:
+    """The reader of a dataset's official layout.
+
+    Raises:
+        InputError: If the name is unknown; it lists those that are allowed.
+    """
+    if name not in _ADAPTERS:
+        raise InputError(f"dataset is {name!r}; allowed are {', '.join(NAMES)}.")
+    module, cls = _ADAPTERS[name]
+    return getattr(import_module(f"thesislib.datasets.{module}"), cls)()
+
+
+def find(
+    name: str,
+    source: str = "auto",
+    data_root: str | Path = "",
+    *,
+    seed: int = 0,
+    image_size: int,
+    phantom: PhantomSize | None = None,
+    on_bad_image: str = "error",
+    file_list: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Located:
+    """Locate a dataset, list and hash its files; nothing is decoded.
+
+    Args:
+        name: One of `NAMES`.
+        source: `real`, `phantom`, or `auto`: the real data if found, else the
+            phantom of the same modality.
+        data_root: The dataset's own folder, or one that holds it under its official
+            name; "" means `paths.data_dir()`. A folder that is given has to hold the
+            dataset, whatever the source.
+        seed: Draws the phantom. Real splits do not depend on it, so that runs with
+            other seeds judge the same images.
+        image_size: Side of the square that images are resized to, pixels.
+        phantom: Size of the phantom; None means `PhantomSize()`.
+        on_bad_image: `error`, or `skip` files that cannot be read and record them.
+        file_list: CSV with the columns file and split that replaces the split.
+        progress: Called with (files hashed, files to hash).
+
+    Raises:
+        InputError: If a parameter is not allowed, the dataset is absent (it says
+            what to fetch and where to put it) or incomplete, or a test image is also
+            a training image.
+    """
+    reader = adapter(name)
+    _allow("source", source, SOURCES)
+    _allow("on_bad_image", on_bad_image, ON_BAD_IMAGE)
+    if type(image_size) is not int or image_size < 8:
+        raise InputError(
+            f"image_size is {image_size!r}, but must be a whole number of pixels, "
+            "at least 8."
+        )
+    if source == "phantom" and reader.modality == "unknown":
+        raise InputError(f"dataset {name!r} has no phantom; use source 'real'.")
+    folder = locate(reader, source, str(data_root))
+    if folder is None or source == "phantom":
+        if file_list:
+            raise InputError(
+                f"file_list is {str(file_list)!r}, but it needs the real data and "
+                f"{reader.title} were {'not asked for' if folder else 'not found'}."
+            )
+        return _phantom(reader, seed, image_size, phantom or PhantomSize())
+
+    listing = reader.listing(folder)
+    if file_list:
+        listing = filelist.apply(listing, paths.resolve(file_list))
+    items = tuple(item for item in listing.items if item.split)
+    files = [item.path for item in items] + [item.mask for item in items if item.mask]
+    hashes, unread = hash_files(files, paths.cache_dir(), progress)
+    skipped = [f"{filelist.relative(p, folder)} ({why})" for p, why in unread.items()]
+    if skipped and on_bad_image == "error":
+        raise _bad_images(skipped)
+    items = tuple(i for i in items if not {i.path, i.mask} & unread.keys())
+    _check_parts(items, folder)
+    if pairs := leaks(items, hashes):
+        raise _leak(pairs)
+    located = Located(
+        name=name,
+        source="real",
+        modality=reader.modality,
+        image_size=image_size,
+        counts=count(items),
+        published_counts=reader.published,
+        fingerprint=fingerprint(name, listing.rule, items, hashes),
+        provenance={},
+        on_bad_image=on_bad_image,
+        adapter=reader,
+        folder=folder,
+        items=items,
+        hashes=hashes,
+    )
+    provenance = {
+        "adapter": name,
+        "title": reader.title,
+        "url": reader.url,
+        "licence": reader.licence,
+        "folder": private(folder),
+        "split_rule": listing.rule,
+        "file_list_sha256": hashlib.sha256(located.file_list().encode()).hexdigest(),
+        "resize": "bicubic, antialiased, to a square: aspect ratio not kept",
+        "crop": list(reader.box),
+        "repeated_images": repeats(items, hashes),
+        "patients_in_both_splits": _shared_patients(items),
+        "skipped": skipped,
+        "notes": list(listing.notes),
+    }
+    return replace(located, provenance=provenance)
+
+
+def load(
+    located: Located,
+    *,
+    device: object = "cpu",
+    progress: Progress | None = None,
+    memory_fraction: float | None = None,
+) -> Dataset:
+    """Decode a real dataset through the cache, or draw the phantom.
+
+    Args:
+        located: What `find` returned.
+        device: Where images are wanted, a torch device or its name.
+        progress: Called with (images decoded, images); not called if nothing is left
+            to decode.
+        memory_fraction: Part of the device's free memory that each bank may take;
+            None means `bank.MEMORY_FRACTION`.
+
+    Raises:
+        InputError: If images cannot be read (it names them all), or the cache cannot
+            be written.
+    """
+    from thesislib.datasets.bank import MEMORY_FRACTION
+
+    fraction = MEMORY_FRACTION if memory_fraction is None else memory_fraction
+    if located.source == "phantom":
+        return _load_phantom(located, device, fraction)
+    return _load_real(located, device, fraction, progress)
+
+
+def _load_real(
+    located: Located, device: object, fraction: float, progress: Progress | None
+) -> Dataset:
+    from thesislib.datasets.bank import ImageBank, decode_split
+
+    parts = {
+        split: [item for item in located.items if item.split == split]
+        for split in ("train", "test")
+    }
+    decoded, done = {}, 0
+    for split, items in parts.items():
+        decoded[split] = decode_split(
+            items,
+            located.hashes,
+            located.adapter,
+            located.image_size,
+            paths.cache_dir(),
+            _shifted(progress, done, len(located.items)),
+        )
+        done += len(items)
+    problems = [*decoded["train"].problems, *decoded["test"].problems]
+    if problems and located.on_bad_image == "error":
+        raise _bad_images(problems)
+    train, test = decoded["train"], decoded["test"]
+    items = train.items + test.items
+    _check_parts(items, located.folder)
+    patients = [item.patient for item in test.items]
+    skipped = located.provenance["skipped"] + problems
+    counts = count(items)
+    return Dataset(
+        name=located.name,
+        source="real",
+        modality=located.modality,
+        train=ImageBank(train.images, device, fraction),
+        test=ImageBank(test.images, device, fraction),
+        test_labels=np.array([item.label for item in test.items], dtype=np.int64),
+        test_kinds=tuple(item.kind for item in test.items),
+        test_patients=None if None in patients else np.array(patients, dtype=str),
+        test_masks=test.masks,
+        test_ids=tuple(item.id for item in test.items),
+        counts=counts,
+        published_counts=located.published_counts,
+        partial=located.published_counts not in (None, counts),
+        fingerprint=located.fingerprint,
+        provenance=located.provenance | {"skipped": skipped},
+    )
+
+
+def _phantom(reader: Adapter, seed: int, image_size: int, size: PhantomSize) -> Located:
+    from thesislib.datasets import phantoms
+
+    for name in ("num_train", "num_test_normal", "num_test_abnormal"):
+        if getattr(size, name) < 1:
+            raise InputError(
+                f"{name} of the phantom is {getattr(size, name)}, but must be at "
+                "least 1."
+            )
+    if size.difficulty is None:
+        size = replace(size, difficulty=phantoms.DIFFICULTY[reader.modality])
+    facts = {
+        "adapter": reader.name,
+        "phantom": reader.modality,
+        "generator_sha256": phantoms.generator_hash(reader.modality),
+        "num_train": size.num_train,
+        "num_test_normal": size.num_test_normal,
+        "num_test_abnormal": size.num_test_abnormal,
+        "difficulty": size.difficulty,
+        "image_size": image_size,
+        "seed": seed,
+    }
+    text = json.dumps(facts, sort_keys=True)
+    return Located(
+        name=reader.name,
+        source="phantom",
+        modality=reader.modality,
+        image_size=image_size,
+        counts={
+            "train normal": size.num_train,
+            "test normal": size.num_test_normal,
+            "test abnormal": size.num_test_abnormal,
+        },
+        published_counts=None,
+        fingerprint=hashlib.sha256(text.encode()).hexdigest(),
+        provenance=facts | {"split_rule": "training and test drawn apart, by seed"},
+        seed=seed,
+        phantom=size,
+    )
+
+
+def _load_phantom(located: Located, device: object, fraction: float) -> Dataset:
+    import torch
+
+    from thesislib.datasets import phantoms
+    from thesislib.datasets.bank import ImageBank
+
+    size = located.phantom
+    num_test = size.num_test_normal + size.num_test_abnormal
+    labels = np.arange(num_test) >= size.num_test_normal  # normal ones first
+
+    def draw(split: str, num_images: int, abnormal: np.ndarray) -> phantoms.Phantom:
+        return phantoms.generate(
+            located.modality,
+            num_images,
+            located.image_size,
+            _split_seed(located, split),
+            torch.from_numpy(abnormal),
+            size.difficulty,
+        )
+
+    train = draw("train", size.num_train, np.zeros(size.num_train, dtype=bool))
+    test = draw("test", num_test, labels)
+    return Dataset(
+        name=located.name,
+        source="phantom",
+        modality=located.modality,
+        train=ImageBank(np.asarray(train.images), device, fraction),
+        test=ImageBank(np.asarray(test.images), device, fraction),
+        test_labels=labels.astype(np.int64),
+        test_kinds=test.kinds,
+        test_patients=None,
+        test_masks=np.asarray(test.masks),
+        test_ids=tuple(f"phantom-{index:06d}" for index in range(num_test)),
+        counts=located.counts,
+        published_counts=None,
+        partial=False,
+        fingerprint=located.fingerprint,
+        provenance=located.provenance,
+    )
+
+
+def _split_seed(located: Located, split: str) -> int:
+    """Seed of one split: other for every run seed, and for training and test."""
+    text = f"{located.modality}/{split}/{located.seed}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7])
+
+
+def _check_parts(items: tuple[Item, ...], folder: Path) -> None:
+    """Detection needs all three parts, and masks for all lesions or none."""
+    if empty := [part for part, number in count(items).items() if not number]:
+        raise InputError(
+            f"{folder} is left with no {' and no '.join(empty)} images; each part "
+            "needs at least one."
+        )
+    if wrong := [i.id for i in items if i.split == "train" and i.kind != NORMAL]:
+        raise InputError(f"{wrong[0]} is abnormal, but is a training image.")
+    lesions = [item for item in items if item.label]
+    bare = [item.id for item in lesions if item.mask is None]
+    if bare and len(bare) < len(lesions):
+        raise InputError(
+            f"{len(bare)} of {len(lesions)} abnormal images have no mask, the first "
+            f"{bare[0]}; masks are needed for all or for none."
+        )
+
+
+def _leak(pairs: list[tuple[str, str]]) -> InputError:
+    train, test = pairs[0]
+    more = f" (and {len(pairs) - 1} more such pairs)" if len(pairs) > 1 else ""
+    return InputError(
+        f"The test image {test} has the same content as the training image {train}"
+        f"{more}; remove one of the two, or leave it out by a file list."
+    )
+
+
+def _bad_images(problems: list[str]) -> InputError:
+    more = len(problems) - _NAMED
+    return InputError(
+        f"{len(problems)} file(s) of the dataset cannot be used: "
+        f"{', '.join(problems[:_NAMED])}"
+        + (f" and {more} more" if more > 0 else "")
+        + "; repair or remove them, or set on_bad_image to 'skip'."
+    )
+
+
+def _shared_patients(items: tuple[Item, ...]) -> int | None:
+    """Patients with images in both splits; None where no ids are published."""
+    patients = {"train": set(), "test": set()}
+    for item in items:
+        patients[item.split].add(item.patient)
+    both = patients["train"] | patients["test"]
+    return None if None in both else len(patients["train"] & patients["test"])
+
+
+def _shifted(
+    progress: Progress | None, done: int, total: int
+) -> Callable[[int, int], None] | None:
+    """Progress of a part as progress of the whole."""
+    if progress is None:
+        return None
+    return lambda part, _: progress(done + part, total)
+
+
+def _allow(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InputError(f"{name} is {value!r}; allowed are {', '.join(allowed)}.")
