@@ -1,0 +1,163 @@
+"""Where lesions go: boxes that do not touch, inside the field of view, always found."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from thesislib.augment.draws import uniform
+from thesislib.errors import InputError
+
+GAP = 1  # pixels between boxes, so that components of the mask do not merge
+FULL_TRIES = 24  # layouts drawn at full size before lesions shrink
+SHRINKING_TRIES = 16  # layouts at sizes going down to the smallest
+LATTICE = 8  # cells a side of the lattice that holds what was not placed by chance
+
+
+@dataclass(frozen=True)
+class Field:
+    """Field of view of a batch, ready to be asked how much of a box is outside.
+
+    Axes: B images, R x S cells of `cell` pixels.
+    """
+
+    inside: Tensor  # (B, R, S), bool
+    cell: int
+    size: tuple[int, int]  # height and width of the images, pixels
+
+    def __post_init__(self) -> None:
+        outside = (~self.inside).cumsum(1, dtype=torch.int32).cumsum(2)
+        object.__setattr__(self, "_table", F.pad(outside, (1, 0, 1, 0)))
+
+    def bounds(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Top, left, height, width of the field in pixels, (B,) each."""
+        spans = []
+        for dim, size in zip((2, 1), self.size, strict=True):
+            line = self.inside.any(dim=dim).to(torch.uint8)  # (B, R or S)
+            first = line.argmax(dim=1)
+            last = line.shape[1] - 1 - line.flip(1).argmax(dim=1)
+            stop = ((last + 1) * self.cell).clamp(max=size)
+            spans.append((first * self.cell, stop - first * self.cell))
+        (top, height), (left, width) = spans
+        return top, left, height, width
+
+    def holds(self, boxes: Tensor, images: Tensor | None = None) -> Tensor:
+        """True where a box lies wholly inside, (B, ...) for boxes (B, ..., 4).
+
+        Args:
+            images: Which image each box lies in, (B, ...); the b-th if None.
+        """
+        top, left, height, width = boxes.unbind(dim=-1)
+        table = self._table
+        if images is None:
+            lead = (-1, *[1] * (boxes.dim() - 2))
+            images = torch.arange(len(table), device=table.device).view(lead)
+        r0, r1 = top // self.cell, (top + height - 1) // self.cell + 1
+        s0, s1 = left // self.cell, (left + width - 1) // self.cell + 1
+        corners = table[images, r1, s1] - table[images, r0, s1]
+        corners = corners - table[images, r1, s0] + table[images, r0, s0]
+        return corners == 0
+
+
+def place(
+    field: Field,
+    sizes: Tensor,
+    counts: Tensor,
+    min_side: int,
+    generator: torch.Generator,
+) -> Tensor:
+    """Place the first `counts` boxes of each image, uniformly and without overlap.
+
+    Whole layouts are drawn and the first valid one is taken: `FULL_TRIES` at the
+    given sizes, then `SHRINKING_TRIES` with sizes shrinking geometrically to
+    `min_side`; then boxes of `min_side` on distinct cells of a lattice over the
+    field's bounds; then the same over the whole image, cells in the field first. The
+    last is valid for any field, so the number of lesions is always `counts`; only
+    there may a lesion leave the field of view.
+
+    Args:
+        sizes: Heights and widths wished for, (B, L, 2), long, at least `min_side`.
+        counts: (B,), at most L.
+        min_side: Smallest side of a lesion, pixels.
+
+    Returns:
+        Boxes (B, L, 4), long: top, left, height, width in pixels.
+
+    Raises:
+        InputError: if the image has no room for L lesions of `min_side`.
+    """
+    num_images, num_slots, _ = sizes.shape
+    height, width = field.size
+    room = min(LATTICE, (height + GAP) // (min_side + GAP))
+    room *= min(LATTICE, (width + GAP) // (min_side + GAP))
+    if room < num_slots:
+        raise InputError(
+            f"an image of {height} x {width} pixels has room for {room} lesions of "
+            f"{min_side} pixels, not for {num_slots}; use larger images"
+        )
+    top, left, span_h, span_w = (x[:, None, None] for x in field.bounds())
+
+    shrink = torch.linspace(1.0, 0.0, SHRINKING_TRIES, device=sizes.device)
+    shrink = torch.cat([shrink.new_ones(FULL_TRIES), shrink])  # exponent, (T,)
+    ratio = min_side / sizes.float()  # (B, L, 2)
+    tried = sizes.float()[:, None] * ratio[:, None] ** (1 - shrink[:, None, None])
+    tried = tried.round().long().clamp(min=min_side)  # (B, T, L, 2)
+    box_h, box_w = tried.unbind(dim=-1)
+    draw = uniform((2, *box_h.shape), (0.0, 1.0), generator)
+    y = top + (draw[0] * (span_h - box_h + 1).clamp(min=1)).long()
+    x = left + (draw[1] * (span_w - box_w + 1).clamp(min=1)).long()
+    y, x = torch.minimum(y, height - box_h), torch.minimum(x, width - box_w)
+    random = torch.stack([y, x, box_h, box_w], dim=-1)  # (B, T, L, 4)
+
+    near = _lattice(field, field.bounds(), num_slots, min_side, generator)
+    zeros = torch.zeros_like(counts)
+    frame = (zeros, zeros, zeros + height, zeros + width)
+    anywhere = _lattice(field, frame, num_slots, min_side, generator)
+
+    layouts = torch.cat([random, near[:, None], anywhere[:, None]], dim=1)
+    exists = torch.arange(num_slots, device=counts.device) < counts[:, None]  # (B, L)
+    valid = (field.holds(layouts) | ~exists[:, None]).all(dim=-1)
+    valid &= _apart(layouts, exists)
+    valid[:, -1] = True
+    first = valid.to(torch.uint8).argmax(dim=1)  # (B,)
+    return layouts[torch.arange(num_images, device=first.device), first]
+
+
+def _apart(layouts: Tensor, exists: Tensor) -> Tensor:
+    """True for layouts (B, T, L, 4) whose existing boxes keep a gap, (B, T)."""
+    start, stop = layouts[..., :2], layouts[..., :2] + layouts[..., 2:] + GAP
+    before = (stop[..., :, None, :] <= start[..., None, :, :]).any(dim=-1)
+    apart = before | before.mT  # (B, T, L, L)
+    counted = (exists[:, :, None] & exists[:, None, :]).triu(diagonal=1)
+    return (apart | ~counted[:, None]).flatten(2).all(dim=-1)
+
+
+def _lattice(
+    field: Field,
+    bounds: tuple[Tensor, Tensor, Tensor, Tensor],
+    num_slots: int,
+    min_side: int,
+    generator: torch.Generator,
+) -> Tensor:
+    """Boxes of `min_side` on distinct random cells within bounds, (B, L, 4).
+
+    Cells that lie in the field are taken before the others.
+    """
+    top, left, span_h, span_w = bounds
+    height, width = field.size
+    step = torch.arange(LATTICE, device=top.device)
+    starts = []
+    for start, span in ((top, span_h), (left, span_w)):
+        pitch = ((span + GAP) // LATTICE).clamp(min=min_side + GAP)
+        starts.append(start[:, None] + step * pitch[:, None])  # (B, 8)
+    y = starts[0][:, :, None].expand(-1, -1, LATTICE).flatten(1)
+    x = starts[1][:, None, :].expand(-1, LATTICE, -1).flatten(1)  # (B, 64)
+    fits = (y + min_side <= height) & (x + min_side <= width)
+    y, x = y.clamp(max=height - min_side), x.clamp(max=width - min_side)
+    side = torch.full_like(y, min_side)
+    boxes = torch.stack([y, x, side, side], dim=-1)
+    rank = uniform(y.shape, (0.0, 1.0), generator)
+    rank = rank + 2.0 * fits + 1.0 * field.holds(boxes)
+    chosen = rank.topk(num_slots, dim=1).indices  # (B, L)
+    return boxes.gather(1, chosen[..., None].expand(-1, -1, 4))

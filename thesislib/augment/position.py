@@ -1,0 +1,66 @@
+"""Pairs of neighbouring patches for the position task, thesis Eq. (5.9)."""
+
+import torch
+from torch import Tensor
+
+from thesislib.augment.draws import check_images, uniform
+from thesislib.errors import InputError
+
+# Row and column step to the second patch, in the order of CCD's published code.
+DIRECTIONS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
+
+
+@torch.no_grad()
+def position_pairs(
+    images: Tensor, patch_size: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Cut one pair of patches from each image; the label is where the second lies.
+
+    As in Patch-SVDD (Yi and Yoon 2020) and CCD: direction uniform over the eight
+    neighbours, offset 3 K / 4 + U{0 .. K / 4 - 1} along each axis that the direction
+    moves. Departure: those codes draw the first patch anywhere and clip the second to
+    the image, which at the border puts it elsewhere than the label says; here the
+    first is drawn uniformly among the places that leave room for the second.
+
+    Args:
+        images: (B, 3, H, W), float32 in [0, 1].
+        patch_size: K, pixels; images need sides of at least 2 K - 1.
+        generator: On the device of the images.
+
+    Returns:
+        First and second patches (B, 3, K, K) and labels (B,), 0 .. 7 as `DIRECTIONS`.
+
+    Raises:
+        InputError: if the patch is too small or too large.
+    """
+    check_images(images, generator)
+    num_images, _, *size = images.shape
+    if patch_size < 4 or 2 * patch_size - 1 > min(size):
+        raise InputError(
+            f"patch_size must lie in 4..{(min(size) + 1) // 2} for images of "
+            f"{size[0]} x {size[1]} pixels, got {patch_size}"
+        )
+    device = images.device
+    low, spread = 3 * patch_size // 4, patch_size // 4
+    shape = (num_images,)
+    labels = _below(shape, 8, generator)
+    offset = low + _below((num_images, 2), spread, generator)
+    step = offset * torch.tensor(DIRECTIONS, device=device)[labels]  # (B, 2)
+
+    room = torch.tensor(size, device=device) - patch_size - step.abs()  # at least 0
+    draw = uniform((num_images, 2), (0.0, 1.0), generator)
+    first = torch.minimum((draw * (room + 1)).long(), room) + (-step).clamp(min=0)
+    second = first + step
+
+    windows = images.contiguous().unfold(2, patch_size, 1).unfold(3, patch_size, 1)
+    rows = torch.arange(num_images, device=device)
+    return (
+        windows[rows, :, first[:, 0], first[:, 1]],
+        windows[rows, :, second[:, 0], second[:, 1]],
+        labels,
+    )
+
+
+def _below(shape: tuple[int, ...], bound: int, generator: torch.Generator) -> Tensor:
+    """Integers uniform over 0 .. bound - 1."""
+    return torch.randint(bound, shape, generator=generator, device=generator.device)

@@ -1,0 +1,148 @@
+"""Strong augmentations A_n that Figure 5.7 compares, one function each.
+
+Each takes images (B, 3, H, W), classes (B,) and a generator, and returns images of
+the same shape; class 0 leaves an image as it is. `STRONG` lists them by name.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from thesislib.augment.draws import check_classes, check_images
+from thesislib.augment.fov import coarse_field
+from thesislib.augment.layout import Field, place
+from thesislib.augment.medmix import CUTMIX, MedMixConfig, paste
+from thesislib.augment.medmix import medmix as mix
+from thesislib.errors import InputError
+
+HOLE = 0.2  # side of a cutout hole, fraction of the image side; ours
+HOLE_VISIBLE = 0.05  # least mean change of a hole, as MedMix's lesions
+NOISE_SIGMA = (0.0, 0.05, 0.1, 0.2)  # by class, in [0, 1] of intensity; ours
+
+
+@torch.no_grad()
+def rotation(images: Tensor, classes: Tensor, generator: torch.Generator) -> Tensor:
+    """Turn by 0, 90, 180 or 270 degrees, counter-clockwise, as CCD on fundus images.
+
+    Raises:
+        InputError: if images are not square.
+    """
+    _check(images, classes, generator, num_classes=4)
+    height, width = images.shape[-2:]
+    if height != width:
+        raise InputError(f"rotation needs square images, got {height} x {width} pixels")
+    k = classes[:, None, None, None]
+    turned = torch.where(k % 2 == 1, images.mT, images)
+    turned = torch.where((k == 1) | (k == 2), turned.flip(2), turned)
+    return torch.where(k >= 2, turned.flip(3), turned)
+
+
+@torch.no_grad()
+def permutation(images: Tensor, classes: Tensor, generator: torch.Generator) -> Tensor:
+    """Swap halves: 0 none, 1 left and right, 2 top and bottom, 3 both, as CCD.
+
+    Raises:
+        InputError: if a side is odd.
+    """
+    _check(images, classes, generator, num_classes=4)
+    height, width = images.shape[-2:]
+    if height % 2 or width % 2:
+        raise InputError(f"permutation needs even sides, got {height} x {width} pixels")
+    k = classes[:, None, None, None]
+    swapped = torch.where(k % 2 == 1, images.roll(width // 2, dims=3), images)
+    return torch.where(k >= 2, swapped.roll(height // 2, dims=2), swapped)
+
+
+@torch.no_grad()
+def cutout(images: Tensor, classes: Tensor, generator: torch.Generator) -> Tensor:
+    """Blacken as many square holes as the class says, 0 to 3, apart from each other.
+
+    CCD's holes have a fixed side, printed nowhere; ours is `HOLE` of the image side.
+    Holes lie in the field of view, shrink where it has no room, and turn dark grey
+    where the image is black already, so that their number can be seen.
+    """
+    _check(images, classes, generator, num_classes=4)
+    num_images, channels, height, width = images.shape
+    side = max(4, round(HOLE * min(height, width)))
+    inside, cell = coarse_field(images)
+    sizes = torch.full((num_images, 3, 2), side, device=images.device)
+    field = Field(inside, cell, (height, width))
+    boxes = place(field, sizes, classes, min_side=4, generator=generator)
+    step = torch.arange(side, device=images.device)
+    rows, columns = step < boxes[..., 2, None], step < boxes[..., 3, None]
+    exists = torch.arange(3, device=images.device) < classes[:, None]
+    hole = (rows[..., None] & columns[..., None, :]) & exists[..., None, None]
+    black = images.new_zeros(num_images, 3, channels, side, side)
+    return paste(images, black, hole.float(), boxes, HOLE_VISIBLE)[0]
+
+
+@torch.no_grad()
+def gaussian_noise(
+    images: Tensor, classes: Tensor, generator: torch.Generator
+) -> Tensor:
+    """Add Gaussian noise of standard deviation `NOISE_SIGMA[class]`, clamped.
+
+    CCD's classes are none, Gaussian, speckle and salt-and-pepper; the thesis names
+    Gaussian noise only, so ours are four variances of it.
+    """
+    _check(images, classes, generator, num_classes=4)
+    sigma = torch.tensor(NOISE_SIGMA, device=images.device)[classes]
+    noise = torch.randn(images.shape, generator=generator, device=images.device)
+    return (images + sigma[:, None, None, None] * noise).clamp(0.0, 1.0)
+
+
+def cutmix(images: Tensor, classes: Tensor, generator: torch.Generator) -> Tensor:
+    """Paste as many undeformed rectangles of other images as the class says, 0 to 3.
+
+    MedMix without deformation, feather and visibility, so that Figure 5.7 compares
+    these alone. Between alike images a rectangle may not be seen.
+    """
+    return mix(images, classes, generator, CUTMIX)[0]
+
+
+def medmix(images: Tensor, classes: Tensor, generator: torch.Generator) -> Tensor:
+    """Paste as many lesions as the class says, 0 to 3, thesis Section 5.3.2."""
+    return mix(images, classes, generator)[0]
+
+
+def medmix_with(
+    num_classes: int, config: MedMixConfig | None = None
+) -> "StrongAugmentation":
+    """Make MedMix with 0 .. `num_classes` - 1 lesions, for Figure 5.8."""
+    config = replace(config or MedMixConfig(), max_lesions=num_classes - 1)
+    return StrongAugmentation(
+        lambda images, classes, generator: mix(images, classes, generator, config)[0],
+        num_classes,
+    )
+
+
+@dataclass(frozen=True)
+class StrongAugmentation:
+    """A strong augmentation f(images, classes, generator) and its number of classes."""
+
+    function: Callable[[Tensor, Tensor, torch.Generator], Tensor]
+    num_classes: int
+
+    def __call__(
+        self, images: Tensor, classes: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        return self.function(images, classes, generator)
+
+
+STRONG: dict[str, StrongAugmentation] = {
+    "rotation": StrongAugmentation(rotation, 4),
+    "permutation": StrongAugmentation(permutation, 4),
+    "cutout": StrongAugmentation(cutout, 4),
+    "gaussian-noise": StrongAugmentation(gaussian_noise, 4),
+    "cutmix": StrongAugmentation(cutmix, 4),
+    "medmix": StrongAugmentation(medmix, 4),
+}
+
+
+def _check(
+    images: Tensor, classes: Tensor, generator: torch.Generator, num_classes: int
+) -> None:
+    check_images(images, generator)
+    check_classes(classes, images, num_classes)
