@@ -140,3 +140,26 @@ def test_seeds_on_unshared_variance_approach_students_interval():
     degrees = 2 * ((ms + shared) / ms) ** 2
     half = stats.t.ppf(0.975, degrees) * math.sqrt((ms + shared) / 3)
     assert (low, high) == pytest.approx((mean - half, mean + half))
+
+
+def test_a_paired_difference_is_narrower_than_its_parts():
+    labels, scores = made_scores(num_seeds=4, num_images=120)
+    better = [[s + 0.8 * y for s, y in zip(row, labels, strict=True)] for row in scores]
+
+    mean, (low, high) = intervals.obuchowski_rockette(labels, better, minus=scores)
+
+    a, (a_low, a_high) = intervals.obuchowski_rockette(labels, better)
+    b, (b_low, b_high) = intervals.obuchowski_rockette(labels, scores)
+    assert mean == pytest.approx(a - b)
+    assert (high - low) < 0.8 * math.hypot(a_high - a_low, b_high - b_low)
+
+
+def test_one_seed_has_delongs_interval_of_a_difference():
+    labels, (a, b) = made_scores(num_seeds=2)
+
+    mean, (low, high) = intervals.obuchowski_rockette(labels, [a], minus=[b])
+
+    aucs, covariance = slow_delong(labels, [a, b])
+    variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
+    assert mean == pytest.approx(aucs[0] - aucs[1])
+    assert (high - low) / 2 == pytest.approx(1.959964 * math.sqrt(variance), abs=1e-6)

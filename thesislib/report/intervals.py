@@ -67,6 +67,7 @@ def obuchowski_rockette(
     labels: Sequence[int],
     scores: Sequence[Sequence[float]],
     clusters: Sequence[str] | None = None,
+    minus: Sequence[Sequence[float]] | None = None,
 ) -> tuple[float, Interval]:
     r"""Mean AUROC over seeds with its interval over seeds and test images.
 
@@ -77,25 +78,44 @@ def obuchowski_rockette(
     $$\bar\theta \pm t_{\nu} \sqrt{(MS + R\,C) / R}, \qquad
       \nu = (R - 1)\,\Bigl(\frac{MS + R\,C}{MS}\Bigr)^2 .$$
 
+    For one seed this is DeLong's interval.
+
     Args:
         labels: 0 normal, 1 abnormal; (N,).
-        scores: One sequence of N scores a seed, larger is more abnormal; R >= 2.
+        scores: One sequence of N scores a seed, larger is more abnormal.
         clusters: Patient of each image, (N,), whose images vary together
             (Obuchowski 1997); None treats every image as a patient.
+        minus: Scores of a second method, as `scores`; then $\theta_r$ is the
+            difference of the two AUROCs of a seed.
     """
-    readers = len(scores)
-    aucs, covariance = delong(labels, scores, clusters)
-    between = [
-        covariance[r][q] for r in range(readers) for q in range(readers) if r != q
-    ]
-    shared = readers * max(fmean(between), 0.0)
+    readers = range(len(scores))
+    aucs, covariance = delong(labels, [*scores, *(minus or [])], clusters)
+    if minus is not None:
+        n = len(scores)
+        aucs = [aucs[r] - aucs[n + r] for r in readers]
+        covariance = [
+            [
+                covariance[r][q]
+                + covariance[n + r][n + q]
+                - covariance[r][n + q]
+                - covariance[n + r][q]
+                for q in readers
+            ]
+            for r in readers
+        ]
+    mean = fmean(aucs)
+    if len(scores) == 1:
+        half = _t(math.inf) * math.sqrt(max(covariance[0][0], 0.0))
+        return mean, (mean - half, mean + half)
+    between = [covariance[r][q] for r in readers for q in readers if r != q]
+    shared = len(scores) * max(fmean(between), 0.0)
     ms = variance(aucs)
     total = ms + shared
     if total == 0:
-        return aucs[0], (aucs[0], aucs[0])
-    degrees = math.inf if ms == 0 else (readers - 1) * (total / ms) ** 2
-    half = _t(degrees) * math.sqrt(total / readers)
-    return fmean(aucs), (fmean(aucs) - half, fmean(aucs) + half)
+        return mean, (mean, mean)
+    degrees = math.inf if ms == 0 else (len(scores) - 1) * (total / ms) ** 2
+    half = _t(degrees) * math.sqrt(total / len(scores))
+    return mean, (mean - half, mean + half)
 
 
 def delong(

@@ -15,66 +15,19 @@ with the command that runs it; what nobody has built yet is *not implemented*.
 
 import argparse
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 from thesislib import paper
 from thesislib.paper import Cell
-from thesislib.report import intervals
-from thesislib.report.implemented import Address, Counterpart, address, counterpart
+from thesislib.report.designs import Design, Result, designs
+from thesislib.report.implemented import Counterpart, counterpart
 from thesislib.report.records import Collection, Run, collect
 
-MIN_SEEDS = 3
 VERDICTS = ("reproduced", "exceeds", "falls short", "undecided")
 OTHERS = ("indicative", "not run", "not implemented")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """Our number for one quantity under one design, over its seeds."""
-
-    value: float
-    std: float | None  # over seeds, ddof 1; None for one seed
-    ci_low: float | None
-    ci_high: float | None
-    interval: str  # how the interval came about, for readers
-    seeds: tuple[int, ...]
-    values: tuple[float, ...]  # one a seed, in the order of `seeds`
-    num_images: int | None  # test images of the first run
-    chapter: str
-    dataset: str
-    source: str  # "real" or "phantom"
-    partial: bool
-    preset: str
-    reading: str
-    settings: str  # "thesis" or "ours"
-    recorded: bool
-    finished: str
-    runs: tuple[str, ...]
-
-    @property
-    def reasons(self) -> list[str]:
-        """Why this result carries no verdict; empty if it does."""
-        reasons = []
-        if self.source == "phantom":
-            reasons.append("phantom")
-        if self.partial:
-            reasons.append("partial data")
-        if self.settings != "thesis":
-            reasons.append(f"own protocol ({self.preset})")
-        if len(self.seeds) < MIN_SEEDS:
-            reasons.append(
-                f"{len(self.seeds)} seed{'s' * (len(self.seeds) > 1)} of {MIN_SEEDS}"
-            )
-        return reasons
-
-    @property
-    def mark(self) -> str:
-        """What must stand beside the number wherever it is shown."""
-        return ", ".join(r for r in self.reasons if r in ("phantom", "partial data"))
 
 
 @dataclass(frozen=True)
@@ -108,6 +61,7 @@ class Ledger:
 
     entries: list[Entry]
     others: list[tuple[dict[str, Any], Result]]  # rows of ours with `table: null`
+    designs: list[Design]
     runs: list[Run]
     problems: list[str] = field(default_factory=list)
 
@@ -140,8 +94,11 @@ def _printed_deviations() -> dict[tuple[str, str, str], float]:
 
 def verdict(cell: Cell, result: Result) -> str:
     """The verdict on one published cell from our best result for it."""
-    if result.reasons:
-        return "indicative"
+    return "indicative" if result.reasons else placement(cell, result)
+
+
+def placement(cell: Cell, result: Result) -> str:
+    """Where our interval lies, whether or not the result carries a verdict."""
     if result.ci_low is None or result.ci_high is None:
         return "undecided"
     published = cell.std if cell.value is None else cell.value
@@ -159,161 +116,26 @@ def verdict(cell: Cell, result: Result) -> str:
 def build(collection: Collection | None = None) -> Ledger:
     """Lay every published cell beside the sealed runs of this checkout."""
     collection = collection or collect()
-    groups = [_Group(runs) for runs in _siblings(collection.runs)]
-    entries = []
-    for cell in paper.cells():
-        found = counterpart(cell)
-        results = [
-            result
-            for group in (groups if found else [])
-            if (result := group.result(cell, found))
-        ]
-        entries.append(Entry(cell, found, tuple(sorted(results, key=_order))))
-    others = [pair for group in groups for pair in group.unpublished()]
-    problems = [problem for group in groups for problem in group.problems()]
-    return Ledger(entries, others, collection.runs, collection.passed_over + problems)
+    found = designs(collection.runs)
+    entries = [_entry(cell, found) for cell in paper.cells()]
+    others = [pair for design in found for pair in design.unpublished()]
+    problems = collection.passed_over + [p for d in found for p in d.problems]
+    return Ledger(entries, others, found, collection.runs, problems)
 
 
-def _order(result: Result) -> tuple:
-    """Best design first: fewest reasons against it, then most seeds, then newest."""
-    phantom = result.source == "phantom"
-    own = result.settings != "thesis"
-    newest = [-ord(c) for c in result.finished]
-    return phantom, result.partial, own, -len(result.seeds), newest
+def _entry(cell: Cell, found: list[Design]) -> Entry:
+    ours = counterpart(cell)
+    results = [r for d in (found if ours else []) if (r := _result(d, cell, ours))]
+    return Entry(cell, ours, tuple(sorted(results, key=Result.order)))
 
 
-def _siblings(runs: Iterable[Run]) -> list[list[Run]]:
-    """Runs that differ in the seed alone, the newest of each seed."""
-    designs: dict[str, dict[int, Run]] = {}
-    for run in sorted(runs, key=lambda run: run.finished):
-        designs.setdefault(run.design, {})[run.seed] = run
-    return [[seeds[s] for s in sorted(seeds)] for seeds in designs.values()]
-
-
-class _Group:
-    """Sibling runs and their rows by address."""
-
-    def __init__(self, runs: list[Run]) -> None:
-        self.runs = runs
-        self.rows: dict[Any, dict[int, tuple[Run, dict]]] = {}
-        self.unplaced: set[str] = set()
-        for run in runs:
-            for row in run.record["rows"]:
-                key = self._key(run, row)
-                self.rows.setdefault(key, {})[run.seed] = (run, row)
-
-    def _key(self, run: Run, row: dict) -> Address | str:
-        if row["table"] is not None:
-            found = address(row["table"], row["row"], row["setting"], row["metric"])
-            if found is not None:
-                return found
-            self.unplaced.add(
-                f"{run.where}: Table {row['table']} prints no {row['metric']} of "
-                f"{row['row']}"
-            )
-        name = (row["row"], row["setting"], row["metric"], row["dataset"])
-        return json.dumps(name, sort_keys=True)
-
-    def problems(self) -> list[str]:
-        return sorted(self.unplaced)
-
-    def result(self, cell: Cell, found: Counterpart) -> Result | None:
-        """Our result for a published cell, None if these runs state none."""
-        first = self.runs[0]
-        if (first.chapter, first.dataset) != (found.chapter, found.dataset):
-            return None
-        for place in found.addresses:
-            if place in self.rows:
-                return self._summary(
-                    list(self.rows[place].values()), cell.value is None
-                )
-        return None
-
-    def unpublished(self) -> list[tuple[dict[str, Any], Result]]:
-        """Rows of ours that no publication has, each with its result."""
-        return [
-            (next(iter(rows.values()))[1], self._summary(list(rows.values()), False))
-            for key, rows in self.rows.items()
-            if isinstance(key, str)
-        ]
-
-    def _summary(self, rows: list[tuple[Run, dict]], of_spread: bool) -> Result | None:
-        runs = [run for run, _ in rows]
-        values = [float(row["value"]) for _, row in rows]
-        std = stdev(values) if len(values) > 1 else None
-        if of_spread and std is None:
-            return None  # one run has no deviation over seeds
-        if of_spread:
-            value, kind = std, "chi-square over seeds"
-            interval = intervals.spread(values)
-        else:
-            value, interval, kind = _interval(rows, values)
-        low, high = interval or (None, None)
-        first = runs[0]
-        thesis = first.preset == "paper" and not first.overrides
-        return Result(
-            value=value,
-            std=None if of_spread else std,
-            ci_low=low,
-            ci_high=high,
-            interval=kind,
-            seeds=tuple(run.seed for run in runs),
-            values=tuple(values),
-            num_images=rows[0][1].get("n"),
-            chapter=first.chapter,
-            dataset=first.dataset,
-            source=first.source,
-            partial=first.partial,
-            preset=first.preset,
-            reading=first.reading,
-            settings="thesis" if thesis else "ours",
-            recorded=any(run.recorded for run in runs),
-            finished=max(run.finished for run in runs),
-            runs=tuple(run.where for run in runs),
-        )
-
-
-def _interval(
-    rows: list[tuple[Run, dict]], values: list[float]
-) -> tuple[float, intervals.Interval | None, str]:
-    """Mean over seeds, its interval and how that came about."""
-    within = [
-        (row["ci_low"], row["ci_high"]) for _, row in rows if row["ci_low"] is not None
-    ]
-    mean = fmean(values)
-    if len(rows) == 1:
-        return mean, within[0] if within else None, "within the run"
-    if rows[0][0].source == "phantom":
-        return mean, intervals.student(values), "Student's t over seeds"
-    if rows[0][1]["metric"].partition("@")[0] == "auc" and (
-        design := _shared_images(rows)
-    ):
-        mean, interval = intervals.obuchowski_rockette(*design)
-        return mean, interval, "Obuchowski-Rockette over seeds and images"
-    interval = intervals.seeds_and_images(values, within)
-    return mean, interval, "t over seeds and interval within runs, in quadrature"
-
-
-def _shared_images(
-    rows: list[tuple[Run, dict]],
-) -> tuple[list[int], list[list[float]], list[str] | None] | None:
-    """Labels, scores a seed and patients; None unless all seeds share the images."""
-    columns = []
-    for run, row in rows:
-        if (lines := run.scores(row["row"], row["setting"])) is None:
-            return None
-        columns.append({line["id"]: line for line in lines})
-    first = columns[0]
-    names = sorted(first)
-    for other in columns:
-        if other.keys() != first.keys() or any(
-            other[name]["label"] != first[name]["label"] for name in names
-        ):
-            return None
-    labels = [int(first[name]["label"]) for name in names]
-    scores = [[float(column[name]["score"]) for name in names] for column in columns]
-    patients = [first[name].get("patient") or "" for name in names]
-    return labels, scores, patients if all(patients) else None
+def _result(design: Design, cell: Cell, ours: Counterpart) -> Result | None:
+    """A design's result for a published cell, None if its runs state none."""
+    if (design.chapter, design.dataset) == (ours.chapter, ours.dataset):
+        for place in ours.addresses:
+            if place in design.rows:
+                return design.result(place, of_spread=cell.value is None)
+    return None
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -72,17 +72,15 @@ class Run:
     def design(self) -> str:
         """All that makes runs siblings: everything that matters but the seed.
 
-        Phantoms are redrawn for every seed, so their fingerprints differ; what has
-        to agree there is the generator, which is part of the provenance.
+        Real splits do not depend on the seed, so fingerprints agree. Phantoms are
+        redrawn for every seed; there the generator and its settings agree.
         """
         ignored = {"seed", "device", "data_root", "source", "overwrite"}
         parameters = {k: v for k, v in self.resolved.items() if k not in ignored}
         data = self.record["dataset"]
-        same_data = (
-            (data.get("provenance") or {}).get("generator")
-            if self.source == "phantom"
-            else data.get("fingerprint")
-        )
+        same_data = data["fingerprint"]
+        if self.source == "phantom":
+            same_data = _without_seeds(data.get("provenance"))
         key = (
             self.chapter,
             self.dataset,

@@ -62,6 +62,12 @@ def value(result: "Result", decimals: int = 3) -> str:
     return f"{number(result.value, decimals)} ± {number(result.std, decimals)}"
 
 
+def signed(result: "Result", decimals: int = 3) -> str:
+    """A difference with its sign and interval."""
+    bounds = interval(result, decimals)
+    return f"{result.value:+.{decimals}f}" + (f" {bounds}" if bounds != "–" else "")
+
+
 def interval(result: "Result", decimals: int = 3) -> str:
     if result.ci_low is None or result.ci_high is None:
         return "–"

@@ -1,0 +1,269 @@
+import json
+from statistics import fmean
+
+import pytest
+
+from thesislib import paper
+from thesislib.report import ledger
+from thesislib.report.implemented import counterpart
+
+
+def entry(built, table="5.1", row="pmsacl-padim", metric="auc", **setting):
+    (found,) = (
+        e
+        for e in built.entries
+        if (e.cell.table, e.cell.row, e.cell.metric) == (table, row, metric)
+        and all(e.cell.setting.get(k) == v for k, v in setting.items())
+    )
+    return found
+
+
+def five(made, value, step=0.001, source="real", **changes):
+    """Records of five seeds whose AUROCs lie `step` apart around `value`."""
+    return [
+        made.record(
+            [made.row(value=value + step * (seed - 2))],
+            seed=seed,
+            source=source,
+            **changes,
+        )
+        for seed in range(5)
+    ]
+
+
+def of(made, records):
+    return ledger.build(made.runs(records))
+
+
+def test_every_published_cell_stands_in_the_ledger_once(made):
+    built = of(made, [])
+
+    assert [e.cell for e in built.entries] == list(paper.cells())
+    assert sum(built.counts().values()) == 1922
+    assert built.counts()["not implemented"] == 1823
+
+
+def test_what_was_never_run_names_its_command(made):
+    found = entry(of(made, []), table="5.4", row="padim")
+
+    assert found.verdict == "not run"
+    assert found.counterpart.command == (
+        "papermill chapters/05_pmsacl.ipynb book/runs/05_pmsacl-covidx-paper-s0.ipynb"
+        " -p dataset covidx -p source real -p preset paper -p seed 0"
+    )
+
+
+def test_what_nobody_built_is_not_implemented(made):
+    assert entry(of(made, []), row="igd").verdict == "not implemented"
+
+
+def test_delta_is_twice_the_printed_deviation_where_there_is_one():
+    delta = {(c.table, c.row, c.metric): ledger.delta(c) for c in paper.cells()}
+
+    assert delta["5.1", "pmsacl-padim", "auc"] == pytest.approx(2 * 0.0084)
+    assert delta["MSACL-1", "pmsacl-padim", "auc@lag"] == pytest.approx(2 * 0.0163)
+    assert delta["5.3", "pmsacl-padim", "auc"] == 0.01  # 5.5 leaves Liu et al. out
+    assert delta["5.1", "padim", "auc"] == 0.01
+    assert delta["6.1", "igd", "auc@mnist"] == 0.005
+    assert delta["8.1", "rtfm", "auc"] == 1.0  # in percent
+    assert delta["SALAD-I", "salad", "auc@oct2017"] == pytest.approx(2 * 0.0111)
+    assert delta["SALAD-VI", "salad", "reconstruction_error"] > 0
+
+
+@pytest.mark.parametrize(
+    ("value", "step", "expected"),
+    [
+        (0.990, 0.001, "reproduced"),
+        (0.950, 0.001, "falls short"),
+        (0.970, 0.020, "undecided"),
+    ],
+)
+def test_verdict_follows_the_interval(made, value, step, expected):
+    assert entry(of(made, five(made, value, step))).verdict == expected
+
+
+def test_an_interval_above_the_band_exceeds(made):
+    rows = [made.row(value=0.97, row="padim")]
+    records = [made.record(rows, seed=s) for s in range(3)]
+
+    found = entry(of(made, records), row="padim")
+
+    assert found.results[0].ci_low > 0.953
+    assert found.verdict == "exceeds"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"source": "phantom"}, "phantom"),
+        ({"partial": True}, "partial data"),
+        ({"preset": "quick"}, "own protocol (quick)"),
+        ({"overrides": {"pmsacl.epochs": 3}}, "own protocol (paper)"),
+    ],
+)
+def test_what_does_not_qualify_is_indicative_and_says_why(made, changes, reason):
+    found = entry(of(made, five(made, 0.99, **changes)))
+
+    assert found.verdict == "indicative"
+    assert reason in found.results[0].reasons
+
+
+def test_two_seeds_are_too_few(made):
+    found = entry(of(made, five(made, 0.99)[:2]))
+
+    assert found.verdict == "indicative"
+    assert found.results[0].reasons == ["2 seeds of 3"]
+
+
+def test_seeds_are_pooled_with_their_deviation(made):
+    result = entry(of(made, five(made, 0.9, 0.01))).results[0]
+
+    assert result.seeds == (0, 1, 2, 3, 4)
+    assert result.value == pytest.approx(0.9)
+    assert result.std == pytest.approx(0.0158, abs=1e-4)
+
+
+def test_runs_with_other_settings_are_not_siblings(made):
+    records = [
+        made.record(seed=s, configs={"pmsacl": {"lr": 0.01 * (1 + s)}})
+        for s in range(3)
+    ]
+
+    results = entry(of(made, records)).results
+
+    assert [result.seeds for result in results] == [(2,), (1,), (0,)]  # newest first
+
+
+def test_real_runs_on_other_files_are_not_siblings(made):
+    first, second = made.record(seed=0), made.record(seed=1)
+    second["dataset"]["fingerprint"] = "0" * 64
+
+    assert len(entry(of(made, [first, second])).results) == 2
+
+
+def test_phantoms_are_redrawn_and_still_siblings(made):
+    result = entry(of(made, five(made, 0.7, 0.02, source="phantom"))).results[0]
+
+    assert result.seeds == (0, 1, 2, 3, 4)
+    assert result.interval == "Student's t over seeds"
+    assert result.mark == "phantom"
+
+
+def test_real_data_come_before_phantoms(made):
+    records = [
+        *five(made, 0.7, source="phantom"),
+        made.record([made.row(value=0.95)], seed=7),
+    ]
+
+    results = entry(of(made, records)).results
+
+    assert [result.source for result in results] == ["real", "phantom"]
+
+
+def test_a_rerun_of_a_seed_replaces_the_older_run(made):
+    old = made.record([made.row(value=0.5)], finished="2026-01-01T00:00:00")
+    new = made.record([made.row(value=0.9)], finished="2026-02-01T00:00:00")
+
+    (result,) = entry(of(made, [new, old])).results
+
+    assert result.values == (0.9,)
+
+
+def test_every_printing_of_a_number_meets_the_same_row(made):
+    built = of(made, [made.record([made.row(row="padim", value=0.93)])])
+
+    for table, metric in [("5.1", "auc"), ("5.9", "auc"), ("7.1", "auc@hyperkvasir")]:
+        (result,) = entry(built, table=table, row="padim", metric=metric).results
+        assert result.value == 0.93
+
+
+def test_a_row_stated_for_the_very_cell_wins_over_the_home_table(made):
+    rows = [
+        made.row(value=0.9),
+        made.row(value=0.8, table="5.9", setting={"ssl": "pmsacl"}),
+    ]
+    built = of(made, [made.record(rows)])
+
+    assert entry(built, table="5.1").results[0].value == 0.9
+    assert entry(built, table="5.9").results[0].value == 0.8
+
+
+def test_the_printed_spread_meets_the_spread_over_seeds(made):
+    built = of(made, five(made, 0.9, 0.01))
+
+    (result,) = entry(built, table="5.5", dataset="hyperkvasir").results
+
+    assert result.value == pytest.approx(0.0158, abs=1e-4)
+    assert result.ci_low < result.value < result.ci_high
+    assert not entry(of(made, [made.record()]), table="5.5", dataset="lag").results
+
+
+def test_ablation_rows_are_told_apart_by_their_terms(made):
+    terms = ["l_pmsacl", "l_ctr"]
+    rows = [
+        made.row("auc@hyperkvasir", 0.8, table="5.8", setting={"components": terms})
+    ]
+    built = of(made, [made.record(rows)])
+
+    hits = [
+        e for e in built.entries if e.cell.table == "5.8" and e.verdict != "not run"
+    ]
+    assert [e.cell.setting["components"] for e in hits] == [terms]
+
+
+def test_rows_without_a_published_counterpart_are_kept_apart(made):
+    rows = [made.row(table=None, row="nearest-neighbour", value=0.7)]
+    built = of(made, [made.record(rows)])
+
+    ((row, result),) = built.others
+    assert (row["row"], result.value) == ("nearest-neighbour", 0.7)
+
+
+def test_a_row_that_its_table_does_not_print_is_reported(made):
+    built = of(made, [made.record([made.row("ap", 0.9)])])
+
+    assert built.problems == ["results/0: Table 5.1 prints no ap of pmsacl-padim"]
+
+
+def test_auroc_over_seeds_on_shared_images_is_obuchowski_rockette(made, tmp_path):
+    records = []
+    for seed in range(3):
+        record = made.record(seed=seed)
+        folder = made.write(tmp_path, record, f"s{seed}")
+        lines = ["row,setting,id,label,score,patient"]
+        lines += [
+            f"pmsacl-padim,{{}},i{i},{i % 2},{(i * 7 + seed * (i % 5)) % 11},"
+            for i in range(30)
+        ]
+        (folder / "scores.csv").write_text("\n".join(lines), encoding="utf-8")
+        records.append(record)
+    collected = ledger.collect(tmp_path, tmp_path / "results")
+
+    (result,) = entry(ledger.build(collected)).results
+
+    assert result.interval == "Obuchowski-Rockette over seeds and images"
+    assert result.value != fmean(result.values)  # recomputed from the scores
+
+
+def test_text_and_json_agree(made, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("THESIS_RESULTS", str(tmp_path / "results"))
+    made.write(tmp_path, made.record([made.row(value=0.987)]))
+
+    assert ledger.main(["--json", "--table", "5.1"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert ledger.main(["--table", "5.1"]) == 0
+    printed = capsys.readouterr().out
+
+    hits = [e for e in content["entries"] if e["results"]]
+    assert [e["results"][0]["value"] for e in hits] == [0.987]
+    assert "0.987" in printed
+    assert "indicative: 1 seed of 3" in printed
+    assert "1922 published numbers" in printed
+
+
+def test_implemented_cells_are_cells_of_the_datasets_tables():
+    for cell in paper.cells():
+        found = counterpart(cell)
+        for place in found.addresses if found else ():
+            datasets = paper.table(place.table)["dataset"]
+            assert found.dataset in datasets

@@ -1,0 +1,245 @@
+"""Designs: runs that differ in the seed alone, and their numbers over seeds."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+from thesislib.report import intervals
+from thesislib.report.implemented import Address, address
+from thesislib.report.records import Run
+
+MIN_SEEDS = 3
+Stated = list[tuple[Run, dict[str, Any]]]  # one run and its row a seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """Our number for one quantity under one design, over its seeds."""
+
+    value: float
+    std: float | None  # over seeds, ddof 1; None for one seed
+    ci_low: float | None
+    ci_high: float | None
+    interval: str  # how the interval came about, for readers
+    seeds: tuple[int, ...]
+    values: tuple[float, ...]  # one a seed, in the order of `seeds`
+    num_images: int | None  # test images of the first run
+    chapter: str
+    dataset: str
+    source: str  # "real" or "phantom"
+    partial: bool
+    preset: str
+    reading: str
+    settings: str  # "thesis" or "ours"
+    recorded: bool
+    finished: str
+    runs: tuple[str, ...]
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why this result carries no verdict; empty if it does."""
+        reasons = []
+        if self.source == "phantom":
+            reasons.append("phantom")
+        if self.partial:
+            reasons.append("partial data")
+        if self.settings != "thesis":
+            reasons.append(f"own protocol ({self.preset})")
+        if len(self.seeds) < MIN_SEEDS:
+            reasons.append(
+                f"{len(self.seeds)} seed{'s' * (len(self.seeds) > 1)} of {MIN_SEEDS}"
+            )
+        return reasons
+
+    @property
+    def mark(self) -> str:
+        """What must stand beside the number wherever it is shown."""
+        return ", ".join(r for r in self.reasons if r in ("phantom", "partial data"))
+
+    def order(self) -> tuple:
+        """Sort key, best first: real, whole, thesis settings, seeds, newest."""
+        phantom, own = self.source == "phantom", self.settings != "thesis"
+        newest = [-ord(character) for character in self.finished]
+        return phantom, self.partial, own, -len(self.seeds), newest
+
+
+def designs(runs: Iterable[Run]) -> list["Design"]:
+    """Sibling runs together; of two runs of one seed the newer counts."""
+    found: dict[str, dict[int, Run]] = {}
+    for run in sorted(runs, key=lambda run: run.finished):
+        found.setdefault(run.design, {})[run.seed] = run
+    return [Design([seeds[s] for s in sorted(seeds)]) for seeds in found.values()]
+
+
+class Design:
+    """Runs that differ in the seed alone, their rows by address.
+
+    Attributes:
+        rows: What the runs state: printed address, or JSON of (row, setting,
+            metric, dataset) for rows without a published counterpart.
+        problems: Rows that name a table which does not print them, in words.
+    """
+
+    def __init__(self, runs: list[Run]) -> None:
+        self.runs = runs
+        self.rows: dict[Address | str, Stated] = {}
+        self.problems: list[str] = []
+        for run in runs:
+            for row in run.record["rows"]:
+                self.rows.setdefault(self._key(run, row), []).append((run, row))
+
+    @property
+    def chapter(self) -> str:
+        return self.runs[0].chapter
+
+    @property
+    def dataset(self) -> str:
+        return self.runs[0].dataset
+
+    def _key(self, run: Run, row: dict[str, Any]) -> Address | str:
+        if row["table"] is not None:
+            found = address(row["table"], row["row"], row["setting"], row["metric"])
+            if found is not None:
+                return found
+            self.problems.append(
+                f"{run.where}: Table {row['table']} prints no {row['metric']} of "
+                f"{row['row']}"
+            )
+        return own_key(row["row"], row["setting"], row["metric"], row["dataset"])
+
+    def unpublished(self) -> list[tuple[dict[str, Any], Result]]:
+        """Rows of ours that no publication has, each with its result."""
+        keys = [key for key in self.rows if isinstance(key, str)]
+        return [(self.rows[key][0][1], self.result(key)) for key in keys]
+
+    def result(self, key: Address | str, of_spread: bool = False) -> Result | None:
+        """Our number over the seeds.
+
+        Args:
+            key: A key of `rows`.
+            of_spread: The standard deviation over seeds instead of the mean, with
+                its chi-square interval; None for fewer than two seeds.
+        """
+        stated = self.rows[key]
+        values = [float(row["value"]) for _, row in stated]
+        std = stdev(values) if len(values) > 1 else None
+        if not of_spread:
+            return self._result(stated, values, std, *_interval(stated, values))
+        if std is None:
+            return None
+        interval = intervals.spread(values)
+        return self._result(
+            stated, values, None, std, interval, "chi-square over seeds"
+        )
+
+    def difference(self, key: Address | str, minus: Address | str) -> Result | None:
+        """One row minus another, paired by seed; None without common seeds."""
+        stated, other = self.rows[key], self.rows[minus]
+        common = {run.seed for run, _ in stated} & {run.seed for run, _ in other}
+        stated = [pair for pair in stated if pair[0].seed in common]
+        other = [pair for pair in other if pair[0].seed in common]
+        if not common:
+            return None
+        pairs = zip(stated, other, strict=True)
+        values = [float(a["value"]) - float(b["value"]) for (_, a), (_, b) in pairs]
+        std = stdev(values) if len(values) > 1 else None
+        found = None
+        if self.runs[0].source != "phantom" and _is_auroc(stated):
+            found = _on_shared_images(stated, other)
+        if found is None:
+            kind = "Student's t over seeds"
+            found = fmean(values), intervals.student(values), kind
+        return self._result(stated, values, std, *found)
+
+    def _result(
+        self,
+        stated: Stated,
+        values: list[float],
+        std: float | None,
+        value: float,
+        interval: intervals.Interval | None,
+        kind: str,
+    ) -> Result:
+        low, high = interval or (None, None)
+        runs = [run for run, _ in stated]
+        first = runs[0]
+        thesis = first.preset == "paper" and not first.overrides
+        return Result(
+            value=value,
+            std=std,
+            ci_low=low,
+            ci_high=high,
+            interval=kind,
+            seeds=tuple(run.seed for run in runs),
+            values=tuple(values),
+            num_images=stated[0][1].get("n"),
+            chapter=first.chapter,
+            dataset=first.dataset,
+            source=first.source,
+            partial=first.partial,
+            preset=first.preset,
+            reading=first.reading,
+            settings="thesis" if thesis else "ours",
+            recorded=any(run.recorded for run in runs),
+            finished=max(run.finished for run in runs),
+            runs=tuple(run.where for run in runs),
+        )
+
+
+def own_key(row: str, setting: dict[str, Any], metric: str, dataset: str) -> str:
+    """Key in `Design.rows` of a row without a published counterpart."""
+    return json.dumps((row, setting, metric, dataset), sort_keys=True)
+
+
+def _is_auroc(stated: Stated) -> bool:
+    return stated[0][1]["metric"].partition("@")[0] == "auc"
+
+
+def _interval(
+    stated: Stated, values: list[float]
+) -> tuple[float, intervals.Interval | None, str]:
+    """Mean over seeds, its interval and how that came about."""
+    within = [
+        (row["ci_low"], row["ci_high"])
+        for _, row in stated
+        if row["ci_low"] is not None
+    ]
+    mean = fmean(values)
+    if len(stated) == 1:
+        return mean, within[0] if within else None, "within the run"
+    if stated[0][0].source == "phantom":
+        return mean, intervals.student(values), "Student's t over seeds"
+    if _is_auroc(stated) and (found := _on_shared_images(stated)):
+        return found
+    kind = "t over seeds and intervals within runs, in quadrature"
+    return mean, intervals.seeds_and_images(values, within), kind
+
+
+def _on_shared_images(
+    stated: Stated, minus: Stated | None = None
+) -> tuple[float, intervals.Interval, str] | None:
+    """Mean AUROC, or mean difference of two; None unless all share the images."""
+    columns = []
+    for run, row in [*stated, *(minus or [])]:
+        if (lines := run.scores(row["row"], row["setting"])) is None:
+            return None
+        columns.append({line["id"]: line for line in lines})
+    names = sorted(columns[0])
+    labels = [columns[0][name]["label"] for name in names]
+    for column in columns[1:]:
+        same_names = column.keys() == columns[0].keys()
+        if not same_names or [column[name]["label"] for name in names] != labels:
+            return None
+    scores = [[float(column[name]["score"]) for name in names] for column in columns]
+    patients = [columns[0][name].get("patient") or "" for name in names]
+    mean, interval = intervals.obuchowski_rockette(
+        [int(label) for label in labels],
+        scores[: len(stated)],
+        patients if all(patients) else None,
+        scores[len(stated) :] or None,
+    )
+    if len(stated) == 1:
+        return mean, interval, "DeLong within the run"
+    return mean, interval, "Obuchowski-Rockette over seeds and images"
