@@ -176,7 +176,7 @@ def decode_split(
     hashes: dict[Path, str],
     adapter: Adapter,
     image_size: int,
-    folder: Path,
+    cache: Path,
     progress: Progress | None = None,
 ) -> Decoded:
     """Decode a split through the cache.
@@ -187,14 +187,15 @@ def decode_split(
         hashes: Content hash of every file, part of the key.
         adapter: Says how to crop and how to read masks.
         image_size: Side, pixels.
-        folder: Folder of the cache.
+        cache: Folder of the cache.
         progress: Called with (images done, images).
 
     Raises:
-        InputError: If no image can be read, or the cache cannot be written.
+        InputError: If the system does not let a file be read, or the cache cannot
+            be written. Files that are no proper images are returned as problems.
     """
     with_masks = any(item.mask for item in items)
-    entry = Entry(folder / "images", _key(items, hashes, adapter, image_size))
+    entry = Entry(cache / "images", _key(items, hashes, adapter, image_size))
 
     def one(item: Item) -> tuple[np.ndarray, np.ndarray | None] | str:
         file = item.path
@@ -213,7 +214,11 @@ def decode_split(
                 heat_map=adapter.heat_maps,
             )
         except decode.BadImageError as error:
-            name = file.name if file == item.mask else item.id
+            name = item.id
+            if file == item.mask:
+                name = f"mask {file.parent.name}/{file.name}"
+            if not error.lasting:
+                raise InputError(f"{name} cannot be read: {error}.") from error
             return f"{name} ({error})"
 
     def build(writer: Writer) -> None:

@@ -19,7 +19,7 @@ class Item:
 
     id: str  # file name relative to the dataset's folder, with forward slashes
     path: Path
-    split: str  # "train", "test", or "" for an image that the split leaves out
+    split: str  # "train", "test", or "" for one to draw from or to leave out
     label: int = 0  # 0 normal, 1 abnormal
     kind: str = NORMAL  # "normal", or the class of the abnormality
     patient: str | None = None
@@ -32,6 +32,7 @@ class Listing:
 
     items: tuple[Item, ...]
     rule: str  # how the split came about, one phrase
+    draw: tuple[int, int] | None = None  # from those without split: training, testing
     notes: tuple[str, ...] = ()  # what a reader of the results should know
 
 

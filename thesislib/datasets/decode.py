@@ -18,6 +18,15 @@ _SIXTEEN_BIT = {"I;16", "I;16L", "I;16B", "I;16N"}
 class BadImageError(Exception):
     """A file that cannot be used; the message is the reason, without the name."""
 
+    lasting = True
+    """Whether the reason lies in the file's content, so that it stays as it is."""
+
+
+class UnreadableError(BadImageError):
+    """A file that the system does not let us read, perhaps only for now."""
+
+    lasting = False
+
 
 def read_image(
     path: Path, size: int, box: tuple[float, float] = (0.0, 1.0)
@@ -85,6 +94,7 @@ def read_mask(
         )
     grey = _grey(image)
     if heat_map:
+        grey = grey // 257 if grey.dtype == np.uint16 else grey
         lesion = grey > otsu(grey)
     elif grey.max(initial=0) <= 1:
         lesion = grey > 0
@@ -127,7 +137,7 @@ def otsu(grey: np.ndarray) -> int:
 
 
 def inspect(path: Path) -> tuple[str, tuple[int, int]]:
-    """Mode and upright size of an image, from its header alone.
+    """Mode (as Pillow names it) and upright size of an image, from its header alone.
 
     Raises:
         BadImageError: As `read_image`.
@@ -157,7 +167,7 @@ def _open(path: Path, draft: int = 0) -> tuple[Image.Image, tuple[int, int]]:
 
 def _reason(path: Path, error: Exception) -> BadImageError:
     if isinstance(error, OSError) and error.strerror:
-        return BadImageError(error.strerror)
+        return UnreadableError(error.strerror)
     if path.stat().st_size == 0:
         return BadImageError("empty file")
     if isinstance(error, UnidentifiedImageError):

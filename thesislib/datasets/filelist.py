@@ -72,46 +72,50 @@ def relative(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix()
 
 
-def drawn(items: Iterable[Item], seed: int = SPLIT_SEED) -> list[Item]:
-    """The items in a random order that follows from seed and file names alone.
-
-    The order is that of sha256(seed, file name). It is the same on every machine
-    and with every version of NumPy, and one file more or less moves no other.
-    """
-
-    def key(item: Item) -> tuple[bytes, str]:
-        name = item.id.rsplit("/", 1)[-1]
-        return hashlib.sha256(f"{seed}/{name}".encode()).digest(), item.id
-
-    return sorted(items, key=key)
-
-
 def draw_split(
-    normals: Sequence[Item], num_train: int, num_test: int, seed: int = SPLIT_SEED
-) -> list[Item]:
+    normals: Sequence[Item],
+    num_train: int,
+    num_test: int,
+    hashes: dict[Path, str],
+    seed: int = SPLIT_SEED,
+) -> dict[str, str]:
     """Divide normal images at random into training and test; the rest is left out.
 
-    With fewer images than `num_train + num_test`, all are used and both parts
-    shrink alike, each to one image at least.
+    Copies of an image are left out first, so that none can end up in both parts.
+    The order of the draw is that of sha256(seed, file name): the same on every
+    machine, and one file more or less moves no other. With fewer images than
+    `num_train + num_test`, both parts shrink alike, each to one image at least.
+
+    Args:
+        normals: Images to draw from.
+        num_train: Images wanted for training.
+        num_test: Images wanted for testing.
+        hashes: Content hash of every file.
+        seed: Seed of the draw.
+
+    Returns:
+        Split, "train" or "test", by item id.
 
     Raises:
         InputError: If there are fewer than two images.
     """
-    if len(normals) < 2:
+    distinct = {hashes[item.path]: item.id for item in reversed(normals)}.values()
+    if len(distinct) < 2:
         raise InputError(
-            f"{len(normals)} normal image(s) found ({', '.join(i.id for i in normals)})"
+            f"{len(distinct)} distinct normal image(s) found ({', '.join(distinct)})"
             ", but a split into training and test needs at least 2."
         )
-    if len(normals) < num_train + num_test:
+    if len(distinct) < num_train + num_test:
         share = num_test / (num_train + num_test)
-        num_test = min(max(1, round(len(normals) * share)), len(normals) - 1)
-        num_train = len(normals) - num_test
-    order = drawn(normals, seed)
+        num_test = min(max(1, round(len(distinct) * share)), len(distinct) - 1)
+        num_train = len(distinct) - num_test
+
+    def order(id: str) -> tuple[bytes, str]:
+        name = id.rsplit("/", 1)[-1]
+        return hashlib.sha256(f"{seed}/{name}".encode()).digest(), id
+
     splits = ["train"] * num_train + ["test"] * num_test
-    splits += [""] * (len(normals) - len(splits))
-    return [
-        replace(item, split=split) for item, split in zip(order, splits, strict=True)
-    ]
+    return dict(zip(sorted(distinct, key=order), splits, strict=False))
 
 
 def to_csv(items: Iterable[Item], folder: Path) -> str:
@@ -172,7 +176,8 @@ def apply(listing: Listing, path: Path) -> Listing:
         chosen[item.id] = split
     items = tuple(replace(i, split=chosen.get(i.id, "")) for i in listing.items)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    return replace(listing, items=items, rule=f"file list {path.name}, sha256 {digest}")
+    rule = f"file list {path.name}, sha256 {digest}"
+    return replace(listing, items=items, rule=rule, draw=None)
 
 
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:

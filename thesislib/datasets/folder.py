@@ -6,7 +6,6 @@ from pathlib import Path
 from thesislib.datasets.base import NORMAL, Adapter, Item, Listing
 from thesislib.datasets.filelist import (
     SPLIT_SEED,
-    draw_split,
     entries,
     image_files,
     relative,
@@ -55,15 +54,13 @@ class Folder(Adapter):
 
     def listing(self, folder: Path) -> Listing:
         if (folder / "train").is_dir():
-            items, rule, notes = _mvtec(folder)
+            listing = _mvtec(folder)
         else:
-            items, rule, notes = _two_folders(folder)
-        return Listing(
-            items=tuple(_with_masks(items, folder)), rule=rule, notes=tuple(notes)
-        )
+            listing = _two_folders(folder)
+        return replace(listing, items=_with_masks(listing.items, folder))
 
 
-def _mvtec(folder: Path) -> tuple[list[Item], str, list[str]]:
+def _mvtec(folder: Path) -> Listing:
     good = _normal_folder(folder / "train")
     if good is None:
         raise InputError(
@@ -89,10 +86,12 @@ def _mvtec(folder: Path) -> tuple[list[Item], str, list[str]]:
         raise InputError(
             f"{folder / 'test'} has no folder of abnormal images beside good."
         )
-    return items, "folders train and test", notes
+    return Listing(
+        items=tuple(items), rule="folders train and test", notes=tuple(notes)
+    )
 
 
-def _two_folders(folder: Path) -> tuple[list[Item], str, list[str]]:
+def _two_folders(folder: Path) -> Listing:
     normals = [_item(path, folder, "") for path in image_files(folder / "normal")]
     top = folder / "abnormal"
     abnormals = [
@@ -105,11 +104,12 @@ def _two_folders(folder: Path) -> tuple[list[Item], str, list[str]]:
             f"{top} holds folders and, beside them, the file {loose[0].name}; put all "
             "abnormal images into folders, one a kind, or none."
         )
-    largest = max(1, int(_LARGEST_TEST_SHARE * len(normals)))
-    num_test = min(len(abnormals), largest)
-    drawn = draw_split(normals, max(1, len(normals) - num_test), num_test)
-    rule = f"normal/ divided at random, seed {SPLIT_SEED}, {num_test} for testing"
-    return sorted(drawn, key=lambda item: item.id) + abnormals, rule, []
+    num_test = min(len(abnormals), max(1, int(_LARGEST_TEST_SHARE * len(normals))))
+    return Listing(
+        items=(*normals, *abnormals),
+        rule=f"normal/ divided with seed {SPLIT_SEED}, {num_test} for testing",
+        draw=(max(1, len(normals) - num_test), num_test),
+    )
 
 
 def _normal_folder(folder: Path) -> Path | None:
@@ -131,7 +131,7 @@ def _item(
     )
 
 
-def _with_masks(items: list[Item], folder: Path) -> list[Item]:
+def _with_masks(items: tuple[Item, ...], folder: Path) -> tuple[Item, ...]:
     """Abnormal images with their masks, if there is a folder `ground_truth`."""
     top = folder / "ground_truth"
     if not top.is_dir():
@@ -141,12 +141,12 @@ def _with_masks(items: list[Item], folder: Path) -> list[Item]:
         for kind in subfolders(top)
         for mask in image_files(kind)
     }
-    paired = [
+    paired = tuple(
         replace(item, mask=masks.get((item.kind, item.path.stem)))
         if item.label
         else item
         for item in items
-    ]
+    )
     if bare := [item for item in paired if item.label and item.mask is None]:
         first = bare[0]
         raise InputError(

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from thesislib import paths
 from thesislib.datasets import filelist
-from thesislib.datasets.base import NORMAL, Adapter, Dataset, Item, count
+from thesislib.datasets.base import Adapter, Dataset, Item, count
 from thesislib.datasets.fingerprint import (
     Progress,
     fingerprint,
@@ -20,7 +21,16 @@ from thesislib.datasets.fingerprint import (
     repeats,
 )
 from thesislib.datasets.locate import locate, private
+from thesislib.datasets.parts import (
+    check_parts,
+    divided,
+    files_of,
+    shared_patients,
+)
 from thesislib.errors import InputError
+
+if TYPE_CHECKING:
+    from thesislib.datasets.bank import Decoded
 
 _ADAPTERS = {  # name: module, class
     "hyperkvasir": ("hyperkvasir", "HyperKvasir"),
@@ -144,14 +154,12 @@ def find(
     listing = reader.listing(folder)
     if file_list:
         listing = filelist.apply(listing, paths.resolve(file_list))
-    items = tuple(item for item in listing.items if item.split)
-    files = [item.path for item in items] + [item.mask for item in items if item.mask]
-    hashes, unread = hash_files(files, paths.cache_dir(), progress)
+    hashes, unread = hash_files(files_of(listing), paths.cache_dir(), progress)
     skipped = [f"{filelist.relative(p, folder)} ({why})" for p, why in unread.items()]
     if skipped and on_bad_image == "error":
         raise _bad_images(skipped)
-    items = tuple(i for i in items if not {i.path, i.mask} & unread.keys())
-    _check_parts(items, folder)
+    items = divided(listing, hashes)
+    check_parts(items, folder)
     if pairs := leaks(items, hashes):
         raise _leak(pairs)
     located = Located(
@@ -180,7 +188,7 @@ def find(
         "resize": "bicubic, antialiased, to a square: aspect ratio not kept",
         "crop": list(reader.box),
         "repeated_images": repeats(items, hashes),
-        "patients_in_both_splits": _shared_patients(items),
+        "patients_in_both_splits": shared_patients(items),
         "skipped": skipped,
         "notes": list(listing.notes),
     }
@@ -241,9 +249,8 @@ def _load_real(
         raise _bad_images(problems)
     train, test = decoded["train"], decoded["test"]
     items = train.items + test.items
-    _check_parts(items, located.folder)
+    check_parts(items, located.folder)
     patients = [item.patient for item in test.items]
-    skipped = located.provenance["skipped"] + problems
     counts = count(items)
     return Dataset(
         name=located.name,
@@ -260,7 +267,11 @@ def _load_real(
         published_counts=located.published_counts,
         partial=located.published_counts not in (None, counts),
         fingerprint=located.fingerprint,
-        provenance=located.provenance | {"skipped": skipped},
+        provenance=located.provenance
+        | {
+            "skipped": located.provenance["skipped"] + problems,
+            "empty_masks": None if test.masks is None else _num_empty(test),
+        },
     )
 
 
@@ -352,24 +363,6 @@ def _split_seed(located: Located, split: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7])
 
 
-def _check_parts(items: tuple[Item, ...], folder: Path) -> None:
-    """Detection needs all three parts, and masks for all lesions or none."""
-    if empty := [part for part, number in count(items).items() if not number]:
-        raise InputError(
-            f"{folder} is left with no {' and no '.join(empty)} images; each part "
-            "needs at least one."
-        )
-    if wrong := [i.id for i in items if i.split == "train" and i.kind != NORMAL]:
-        raise InputError(f"{wrong[0]} is abnormal, but is a training image.")
-    lesions = [item for item in items if item.label]
-    bare = [item.id for item in lesions if item.mask is None]
-    if bare and len(bare) < len(lesions):
-        raise InputError(
-            f"{len(bare)} of {len(lesions)} abnormal images have no mask, the first "
-            f"{bare[0]}; masks are needed for all or for none."
-        )
-
-
 def _leak(pairs: list[tuple[str, str]]) -> InputError:
     train, test = pairs[0]
     more = f" (and {len(pairs) - 1} more such pairs)" if len(pairs) > 1 else ""
@@ -389,13 +382,12 @@ def _bad_images(problems: list[str]) -> InputError:
     )
 
 
-def _shared_patients(items: tuple[Item, ...]) -> int | None:
-    """Patients with images in both splits; None where no ids are published."""
-    patients = {"train": set(), "test": set()}
-    for item in items:
-        patients[item.split].add(item.patient)
-    both = patients["train"] | patients["test"]
-    return None if None in both else len(patients["train"] & patients["test"])
+def _num_empty(test: "Decoded") -> int:
+    """Abnormal images whose mask shows nothing, at this size and after the crop."""
+    empty = ~test.masks.any(axis=(1, 2))
+    return sum(
+        item.label and bare for item, bare in zip(test.items, empty, strict=True)
+    )
 
 
 def _shifted(

@@ -1,0 +1,147 @@
+"""What `thesislib data list` and `thesislib data check` say, in plain text."""
+
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from thesislib import paths
+from thesislib.datasets import decode, registry
+from thesislib.datasets.base import Adapter, Item, count
+from thesislib.datasets.fingerprint import hash_files, leaks, num_threads, repeats
+from thesislib.datasets.locate import locate
+from thesislib.datasets.parts import check_parts, divided, files_of, shared_patients
+from thesislib.errors import InputError
+
+_PROBE = 64  # pixels; files are decoded to this size to see whether they can be
+_SHOWN = 20  # problems of one sort that a report names
+
+
+def list_datasets() -> str:
+    """Every dataset: its key, counts, licence, and where it is or should be."""
+    blocks = []
+    for name in registry.NAMES:
+        reader = registry.adapter(name)
+        lines = [f"{name}: {reader.title}"]
+        if reader.published:
+            lines.append(f"  published  {_counts(reader.published)}")
+        lines.append(f"  licence    {reader.licence}")
+        lines.append(f"  layout     {reader.layout}")
+        if reader.folders:
+            place = _place(reader)
+            lines.append(f"  here       {place or 'no'}")
+            if place is None:
+                lines.append(f"  fetch      {reader.fetch}")
+                lines.append(f"  put it in  {paths.data_dir() / reader.folders[0]}")
+            lines.append(f"  phantom    {reader.modality}")
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks) + "\n"
+
+
+def check(name: str, path: str | Path) -> tuple[str, bool]:
+    """Read a dataset as a run would, every file of it, and report what is there.
+
+    Args:
+        name: One of `registry.NAMES`.
+        path: The dataset's folder, or one that holds it under its official name;
+            relative to the current folder.
+
+    Returns:
+        Report, several lines; whether a run would accept the data. Counts other
+        than the published ones are reported and accepted.
+    """
+    try:
+        reader = registry.adapter(name)
+        folder = locate(reader, "real", str(Path(path).expanduser().resolve()))
+        listing = reader.listing(folder)
+        files = files_of(listing)
+        hashes, unread = hash_files(files, paths.cache_dir())
+        items = divided(listing, hashes)
+    except InputError as error:
+        return f"{name}: {error}\n", False
+    problems = [f"{path}: {reason}" for path, reason in unread.items()]
+    try:
+        check_parts(items, folder)
+    except InputError as error:
+        problems.append(str(error))
+    problems += [
+        f"the test image {test} has the same content as the training image {train}"
+        for train, test in leaks(items, hashes)
+    ]
+    facts, bad = _files(items, reader)
+    problems += bad
+
+    lines = [f"{name}: {reader.title} in {folder}", f"split      {listing.rule}"]
+    lines.append(f"found      {_counts(count(items))}")
+    if reader.published:
+        same = "the same" if count(items) == reader.published else "data are partial"
+        lines.append(f"published  {_counts(reader.published)} ({same})")
+    lines += facts
+    repeated = repeats(items, hashes)
+    lines.append(
+        f"copies     {repeated['train']} in training, {repeated['test']} in test, "
+        f"{repeated['both labels']} of them both normal and abnormal"
+    )
+    lines.append(f"patients   {_patients(items)}")
+    lines += [f"note       {note}" for note in listing.notes]
+    lines += [f"problem    {problem}" for problem in problems[:_SHOWN]]
+    if len(problems) > _SHOWN:
+        lines.append(f"           and {len(problems) - _SHOWN} more problems")
+    lines.append("not usable as it is" if problems else "ok")
+    return "\n".join(lines) + "\n", not problems
+
+
+def _files(items: tuple[Item, ...], reader: Adapter) -> tuple[list[str], list[str]]:
+    """Facts on modes, sizes and masks of the files, and what is wrong with any."""
+
+    def probe(item: Item) -> tuple[str, tuple[int, int], float | None] | str:
+        try:
+            mode, _ = decode.inspect(item.path)
+            _, full = decode.read_image(item.path, _PROBE, reader.box)
+            if item.mask is None:
+                return mode, full, None
+            mask = decode.read_mask(
+                item.mask, _PROBE, reader.box, full=full, heat_map=reader.heat_maps
+            )
+            return mode, full, float(mask.mean())
+        except decode.BadImageError as error:
+            return f"{item.id}: {error}"
+
+    with ThreadPoolExecutor(num_threads()) as pool:
+        results = list(pool.map(probe, items))
+    good = [result for result in results if not isinstance(result, str)]
+    modes = Counter(mode for mode, _, _ in good)
+    widths, heights = ([size[axis] for _, size, _ in good] or [0] for axis in (0, 1))
+    facts = [
+        "modes      " + ", ".join(f"{n} {mode}" for mode, n in modes.most_common()),
+        f"sizes      {min(widths)} to {max(widths)} px wide, {min(heights)} to "
+        f"{max(heights)} px high, {len({size for _, size, _ in good})} different",
+    ]
+    areas = [area for _, _, area in good if area is not None]
+    facts.append(
+        f"masks      {len(areas)}, covering {min(areas):.1%} to {max(areas):.1%} of "
+        f"their image, {areas.count(0)} empty"
+        if areas
+        else "masks      none"
+    )
+    return facts, [result for result in results if isinstance(result, str)]
+
+
+def _place(reader: Adapter) -> Path | None:
+    """Where the dataset lies in the data folder, if it does."""
+    try:
+        return locate(reader, "real", "")
+    except InputError:
+        return None
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{number:,} {part}" for part, number in counts.items())
+
+
+def _patients(items: Iterable[Item]) -> str:
+    shared = shared_patients(tuple(items))
+    if shared is None:
+        return "no ids published"
+    test = {item.patient for item in items if item.split == "test"}
+    return f"{len(test):,} in test, {shared} of them also in training"

@@ -1,0 +1,56 @@
+"""The parts of a dataset: training, normal test, abnormal test."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from thesislib.datasets.base import Item, Listing, count
+from thesislib.datasets.filelist import draw_split
+from thesislib.errors import InputError
+
+
+def files_of(listing: Listing) -> list[Path]:
+    """Images and masks of a listing that belong to a split, or may be drawn."""
+    items = [item for item in listing.items if item.split or listing.draw]
+    return [i.path for i in items] + [i.mask for i in items if i.mask]
+
+
+def divided(listing: Listing, hashes: dict[Path, str]) -> tuple[Item, ...]:
+    """Items of the two splits, in the order of the listing.
+
+    Items without a hash, which cannot be read, are left out before anything is drawn.
+    """
+    items = [i for i in listing.items if {i.path, i.mask or i.path} <= hashes.keys()]
+    if listing.draw:
+        pool = [item for item in items if not item.split]
+        splits = draw_split(pool, *listing.draw, hashes)
+        items = [replace(i, split=i.split or splits.get(i.id, "")) for i in items]
+    return tuple(item for item in items if item.split)
+
+
+def check_parts(items: tuple[Item, ...], folder: Path) -> None:
+    """Detection needs all three parts, and masks for all lesions or none.
+
+    Raises:
+        InputError: If a part is empty, or some lesions have a mask and some none.
+    """
+    if empty := [part for part, number in count(items).items() if not number]:
+        raise InputError(
+            f"{folder} is left with no {' and no '.join(empty)} images; each part "
+            "needs at least one."
+        )
+    lesions = [item for item in items if item.label]
+    bare = [item.id for item in lesions if item.mask is None]
+    if bare and len(bare) < len(lesions):
+        raise InputError(
+            f"{len(bare)} of {len(lesions)} abnormal images have no mask, the first "
+            f"{bare[0]}; masks are needed for all or for none."
+        )
+
+
+def shared_patients(items: tuple[Item, ...]) -> int | None:
+    """Patients with images in both splits; None where no ids are published."""
+    patients = {"train": set(), "test": set()}
+    for item in items:
+        patients[item.split].add(item.patient)
+    both = patients["train"] | patients["test"]
+    return None if None in both else len(patients["train"] & patients["test"])
