@@ -48,7 +48,7 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null || { \
 	  echo "The companion needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true); name another one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || { \
 	  echo "'$(PYTHON) -m venv' failed; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@echo "Setting up $(VENV): some minutes the first time (PyTorch is large)."
 ifneq ($(strip $(TORCH_INDEX)),)
@@ -61,11 +61,11 @@ endif
 # touches; each run continues from its own checkpoints. The book is built even when
 # a run failed, and shows it as failed.
 report: $(STAMP)
-	@$(BIN)/snakemake report --cores $(JOBS); status=$$?; \
+	@$(BIN)/snakemake report --cores $(JOBS) --quiet all; status=$$?; \
 	$(MAKE) --no-print-directory book && exit $$status
 
 run chapter: $(STAMP)
-	@$(BIN)/snakemake $@ --cores $(JOBS) --config $(CONFIG)
+	@$(BIN)/snakemake $@ --quiet all --cores $(JOBS) --config $(CONFIG)
 
 book: $(STAMP)
 	@$(BIN)/jupyter-book build -q book

@@ -10,10 +10,12 @@ known from its record: the modules it imported, the notebook, the settings, the 
 Standard library only: it is read each time that Snakemake starts.
 """
 
+import ast
 import hashlib
 import json
 import os
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,16 +23,51 @@ from typing import Any
 from thesislib import paths
 from thesislib.errors import InputError
 from thesislib.report.records import records_of
-from thesislib.report.seal import is_sealed
 from thesislib.runs import provenance
+from thesislib.runs.record import is_sealed
 
-NAMED = ("dataset", "source", "preset", "reading")  # what tells runs apart by name
+NAMED = ("dataset", "source", "preset", "reading")  # tell runs apart by name
+PLACES = ("data_root", "device")  # change where a run happens, not what it is
 
 
 def name(chapter: str, parameters: Mapping[str, Any]) -> str:
-    """Name of a run's notebook and stamp, `05_pmsacl--lag-real-quick-thesis-s0`."""
-    words = "-".join(str(parameters[key]) for key in NAMED)
-    return f"{chapter}--{words}-s{parameters['seed']}"
+    """Name of a run's notebook and stamp, `05_pmsacl--lag-real-quick-staged-s0`.
+
+    Other parameters show as four digits of their hash when they differ from the
+    chapter's own.
+    """
+    own = defaults(chapter)
+    others = {
+        key: value
+        for key, value in sorted(parameters.items())
+        if key not in (*NAMED, *PLACES, "seed") and value != own.get(key)
+    }
+    words = [str(parameters[key]) for key in NAMED] + [f"s{parameters['seed']}"]
+    if others:
+        words.append(hashlib.sha256(json.dumps(others).encode()).hexdigest()[:4])
+    return f"{chapter}--{'-'.join(words)}"
+
+
+def defaults(chapter: str) -> dict[str, Any]:
+    """Parameters of a chapter and their values in its first code cell.
+
+    Raises:
+        InputError: If there is no such chapter, or no cell tagged `parameters` that
+            holds literals only.
+    """
+    path = paths.root() / "chapters" / f"{chapter}.ipynb"
+    try:
+        cells = _read(path)["cells"]
+        tagged = [c for c in cells if "parameters" in c["metadata"].get("tags", [])]
+        return {
+            node.targets[0].id: ast.literal_eval(node.value)
+            for node in ast.parse("".join(tagged[0]["source"])).body
+        }
+    except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"chapters/{chapter}.ipynb is no chapter: it needs a cell tagged "
+            "'parameters' with one 'name = literal' a line."
+        ) from error
 
 
 def stamp_path(run: str) -> Path:
@@ -43,26 +80,35 @@ def notebook_path(run: str) -> Path:
     return paths.root() / "book" / "runs" / f"{run}.ipynb"
 
 
-def signature(chapter: str, parameters: Mapping[str, Any]) -> list[str]:
-    """What a run of `chapter` depends on, one line each; other lines, another run.
+def signature(chapter: str, parameters: Mapping[str, Any]) -> dict[str, str]:
+    """What a run of `chapter` depends on, in words; other words, another run.
 
-    The lines are the same before a run and after it. Modules appear once they have
-    changed since the run that the stamp speaks of, because only its record knows
-    which modules it imported; the next run's stamp keeps those lines.
+    Args:
+        chapter: Name of the notebook in `chapters/`, without its ending.
+        parameters: All parameters of the run, `defaults` included.
+
+    Returns:
+        "parameters", "notebook" (its sources), "data", and "changed": the modules
+        that changed since the run that the stamp speaks of, with their hashes of
+        now. Only a record knows which modules its run imported, so there are none
+        before the first run; the next run's stamp keeps the words, so that they are
+        the same after it.
     """
-    lines = [f"{key} = {json.dumps(value)}" for key, value in parameters.items()]
-    lines.append(f"notebook {provenance.notebook_hash(chapter)}")
-    lines.append(f"data {data_listing(parameters)}")
-    stamp = _read(stamp_path(name(chapter, parameters)))
-    if stamp is None:
-        return lines
-    now = module_hashes()
-    changed = [
-        f"{module} {now.get(module, 'gone')}"
-        for module, value in stamp["modules"].items()
-        if now.get(module) != value
-    ]
-    return lines + (changed or stamp["changed"])
+    found = {
+        "parameters": json.dumps(dict(parameters)),
+        "notebook": f"notebook {provenance.notebook_hash(chapter)}",
+        "data": f"data {data_listing(parameters)}",
+        "changed": "no module changed",
+    }
+    if stamp := _read(stamp_path(name(chapter, parameters))):
+        now = module_hashes()
+        changed = [
+            f"{module} {now.get(module, 'gone')}"
+            for module, value in stamp["modules"].items()
+            if now.get(module) != value
+        ]
+        found["changed"] = ", ".join(changed) or stamp["changed"]
+    return found
 
 
 def module_hashes() -> dict[str, str]:
@@ -111,7 +157,7 @@ def discard_untrue(run: str, *, remembered: bool) -> str | None:
     stamp = _read(path)
     if stamp is None:
         reason = "its stamp cannot be read"
-    elif not is_sealed(_read(paths.results_dir() / stamp["run"] / "run.json") or {}):
+    elif not is_sealed(_read(paths.results_dir() / stamp["folder"] / "run.json")):
         reason = "its sealed record is gone"
     elif not notebook_path(run).is_file():
         reason = "its notebook is gone"
@@ -123,13 +169,14 @@ def discard_untrue(run: str, *, remembered: bool) -> str | None:
     return reason
 
 
-def execute(chapter: str, parameters: Mapping[str, Any], lines: list[str]) -> None:
+def execute(run: str, chapter: str, given: Mapping[str, Any], changed: str) -> None:
     """Run a chapter through Papermill into `book/runs/` and leave a stamp.
 
     Args:
+        run: Its name, of the notebook and the stamp.
         chapter: Name of the notebook in `chapters/`, without its ending.
-        parameters: Chapter parameters, by name.
-        lines: The `signature` that Snakemake decided on.
+        given: Chapter parameters that differ from the notebook's own.
+        changed: The changed modules for which it runs, as `signature` names them.
 
     Raises:
         InputError: If a cell failed, or the run ended without a sealed record.
@@ -137,38 +184,34 @@ def execute(chapter: str, parameters: Mapping[str, Any], lines: list[str]) -> No
     from papermill import execute_notebook
     from papermill.exceptions import PapermillExecutionError
 
-    run = name(chapter, parameters)
     notebook, shown = notebook_path(run), f"book/runs/{run}.ipynb"
     before = module_hashes()  # now, since an edit during the run does not reach it
     notebook.parent.mkdir(parents=True, exist_ok=True)
+    print(f"{run} starts", file=sys.stderr, flush=True)
+    start = time.monotonic()
     try:
         execute_notebook(
             paths.root() / "chapters" / f"{chapter}.ipynb",
             notebook,
-            parameters=dict(parameters),
+            parameters=dict(given),
             cwd=paths.root(),
             progress_bar=False,
+            extra_arguments=["--IPKernelApp.log_level=50"],  # ours say what is wrong
         )
     except PapermillExecutionError as error:
         raise InputError(f"{error.ename}: {error.evalue} (see {shown})") from None
     record = next(iter(records_of(_read(notebook))), None)
-    if record is None or not is_sealed(record):
+    if not is_sealed(record):
         raise InputError(f"The run ended without a sealed record (see {shown}).")
-    folder = _folder_of(chapter, record)
     stamp = {
-        "run": folder.relative_to(paths.results_dir()).as_posix(),
-        "modules": {key: before.get(key) for key in record["modules"]},
-        "changed": [line for line in lines if line.split()[0] in before],
+        "folder": record["folder"],
+        "modules": {module: before.get(module) for module in record["modules"]},
+        "changed": changed,
     }
+    stamp_path(run).parent.mkdir(parents=True, exist_ok=True)
     stamp_path(run).write_text(json.dumps(stamp, indent=1), encoding="utf-8")
-
-
-def _folder_of(chapter: str, record: Mapping[str, Any]) -> Path:
-    """The results folder that holds `record`, found by its seal."""
-    for path in (paths.results_dir() / chapter).glob("*/run.json"):
-        if (_read(path) or {}).get("seal") == record["seal"]:
-            return path.parent
-    raise InputError(f"No folder in results/{chapter} holds the record of this run.")
+    seconds = time.monotonic() - start
+    print(f"{run} done in {seconds:.0f} s", file=sys.stderr, flush=True)
 
 
 def _read(path: Path) -> Any:
@@ -180,13 +223,14 @@ def _read(path: Path) -> Any:
 
 
 def main() -> None:
-    """`python -m thesislib.report.staleness JOB`, JOB as the Snakefile makes it."""
-    job = json.loads(sys.argv[1])
+    """`python -m thesislib.report.staleness RUN CHAPTER GIVEN CHANGED`."""
+    run, chapter, given, changed = sys.argv[1:]
     try:
-        execute(job["chapter"], job["parameters"], job["signature"])
+        execute(run, chapter, json.loads(given), changed)
     except InputError as error:
-        run = name(job["chapter"], job["parameters"])
-        sys.exit(f"{run} failed: {error}")
+        sys.exit(f"{run} failed. {error}")
+    except KeyboardInterrupt:
+        sys.exit(f"{run} was interrupted; the same command goes on with it.")
 
 
 if __name__ == "__main__":
