@@ -45,12 +45,17 @@ def module_hashes() -> dict[str, str]:
     return dict(sorted(_seen.items()))
 
 
-def source_hashes(beside: tuple[str, ...]) -> dict[str, str]:
-    """`module_hashes` without the rooms in `beside`."""
+def beside(module: str, rooms: tuple[str, ...]) -> bool:
+    """Whether the module `thesislib.<room>...` lies in one of `rooms`."""
+    return f"{module}.".split(".")[1] in rooms
+
+
+def source_hashes(without: tuple[str, ...]) -> dict[str, str]:
+    """`module_hashes` without the rooms in `without`."""
     return {
         name: value
         for name, value in module_hashes().items()
-        if f"{name}.".split(".")[1] not in beside
+        if not beside(name, without)
     }
 
 

@@ -14,6 +14,7 @@ When it ends, the notebook keeps one short last line.
 import os
 import sys
 import time
+from collections.abc import Callable
 
 NOTEBOOK_SECONDS = 1.0  # between updates of the line in the notebook or terminal
 LOG_SECONDS = 5.0  # between lines where each line stays
@@ -91,6 +92,23 @@ class Progress:
             os.write(self.descriptor, f"\r{line}\n".encode())
         except OSError:
             self.descriptor = None
+
+
+def reporter(label: str) -> Callable[[int, int], None]:
+    """A function of (done, total) that shows progress; no line before its first call.
+
+    For code that reports progress without knowing how it is shown.
+    """
+    bars: list[Progress] = []
+
+    def report(done: int, total: int) -> None:
+        if not bars:
+            bars.append(Progress(total, label))
+        bars[0].update(done)
+        if done >= total:
+            bars[0].close()
+
+    return report
 
 
 def _notebook_line(text: str) -> object | None:

@@ -1,0 +1,356 @@
+"""An open run: what a chapter computes goes through here into its record."""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from thesislib import paper
+from thesislib.errors import InputError
+from thesislib.runs import atomic, folder, provenance, stages
+from thesislib.runs import record as records
+from thesislib.runs.store import Histograms, Scores, once
+from thesislib.training import seeding
+from thesislib.training.loop import Loop, TrainingError, out_of_memory
+from thesislib.training.progress import Progress
+
+if TYPE_CHECKING:
+    import numpy as np
+    from IPython.display import HTML
+    from matplotlib.figure import Figure
+
+    from thesislib.datasets.base import Dataset
+    from thesislib.datasets.registry import Located
+    from thesislib.runs.parameters import ChapterParameters
+
+
+class Run:
+    """One run of a chapter, made by `runs.start`.
+
+    Attributes:
+        parameters: The chapter's parameters, checked.
+        configs: Settings with overrides in place, name -> dataclass.
+        located: The data, found but not decoded.
+        device: Where to compute.
+        folder: Where the run keeps its files.
+        sealed: Whether a sealed run is being reused; then nothing is recorded, and
+            `finish` checks that the rows are the sealed ones.
+        mark: What every figure must say of the run, "phantom, quick" or "".
+    """
+
+    def __init__(
+        self,
+        parameters: "ChapterParameters",
+        configs: dict[str, Any],
+        located: "Located",
+        device: torch.device,
+        opened: folder.Opened,
+        record: dict[str, Any],
+        settings: dict[str, Any],
+    ) -> None:
+        self.parameters, self.configs, self.located = parameters, configs, located
+        self.device = device
+        self.folder = opened.work
+        self.sealed = opened.state == folder.SEALED
+        self._opened, self._record, self._settings = opened, record, settings
+        self._rows: dict[tuple, dict[str, Any]] = {}
+        self._scores, self._histograms = Scores(), Histograms()
+        self._loops: dict[str, Loop] = {}
+        self._open_stages: set[str] = set()
+
+    @cached_property
+    def data(self) -> "Dataset":
+        """The data, decoded on first use."""
+        data = self.parameters.load(self.located, self.device)
+        if not self.sealed:
+            from thesislib.runs.opening import describe
+
+            self._record["dataset"] = describe(data)
+        return data
+
+    @property
+    def mark(self) -> str:
+        """Words that stand on every figure: phantom or partial, and the preset."""
+        words = []
+        if self.located.source == "phantom":
+            words.append("phantom")
+        elif self.located.partial:
+            words.append("partial")
+        if self.parameters.preset != "paper":
+            words.append(self.parameters.preset)
+        return ", ".join(words)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measure a part of the run: wall time, CPU time, peak memory.
+
+        Out of memory becomes one sentence that names the override to change.
+        """
+        self._open_stages.add(name)
+        seeding.seed_torch(self.parameters.seed, "stage", name)
+        try:
+            with stages.measured(self.device.type == "cuda") as cost:
+                yield
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            raise TrainingError(self._memory_sentence(name)) from error
+        else:
+            self._open_stages.discard(name)
+        finally:
+            if not self.sealed:
+                stages.added(self._record["stages"], name, cost)
+                atomic.write_json(self.folder / "run.json", self._record)
+
+    def loop(self, stage: str, **options: Any) -> Loop:
+        """A training loop of this run; see `training.loop.Loop` for the options."""
+        config = stage.partition("/")[0]
+        options.setdefault("batch_override", f"{config}.batch_size")
+        loop = Loop(
+            stage,
+            seed=self.parameters.seed,
+            folder=self.folder / "checkpoints" / safe_name(stage),
+            device=self.device,
+            settings=self._settings,
+            **options,
+        )
+        self._loops[stage] = loop
+        return loop
+
+    def once(
+        self, name: str, compute: Callable[[], Mapping[str, Any]]
+    ) -> dict[str, "np.ndarray"]:
+        """Arrays that are computed once and read back when the run resumes.
+
+        Args:
+            name: Unique in the run.
+            compute: Gives name -> array of numbers or text.
+        """
+        path = self.folder / "arrays" / f"{safe_name(name)}.npz"
+        about = {"name": name, **self._settings}
+        seeding.seed_torch(self.parameters.seed, "once", name)
+        arrays = once(path, about, compute)
+        seeding.seed_torch(self.parameters.seed, "once", name, "end")
+        return arrays
+
+    def progress(self, total: int, label: str) -> Progress:
+        """A progress line for work outside of a training loop."""
+        return Progress(total, label)
+
+    def add_scores(
+        self,
+        row: str,
+        setting: Mapping[str, Any],
+        ids: Sequence[str],
+        labels: Sequence[int],
+        scores: Sequence[float],
+        patients: Sequence[str] | None = None,
+    ) -> None:
+        """Keep the image scores behind a row's numbers; see `store.Scores.add`."""
+        self._scores.add(row, setting, ids, labels, scores, patients)
+
+    def add_histograms(
+        self, row: str, setting: Mapping[str, Any], histograms: Mapping[str, Any]
+    ) -> None:
+        """Keep the arrays behind a row's pixel numbers; see `store.Histograms.add`."""
+        self._histograms.add(row, setting, histograms)
+
+    def add_row(
+        self,
+        table: str | None,
+        row: str,
+        setting: Mapping[str, Any],
+        metric: str,
+        value: float,
+        ci_low: float | None = None,
+        ci_high: float | None = None,
+        n: int | None = None,
+    ) -> None:
+        """Record one number; the same address again replaces it.
+
+        Args:
+            table: Published table, "5.1"; None where there is none. A metric that
+                the table does not print is recorded without a table.
+            row: Row key, "pmsacl-padim".
+            setting: What tells rows of one key apart.
+            metric: "auc", or "auc@lag" in a table of several datasets.
+            value: Finite.
+            ci_low: Lower end of the 95 % interval.
+            ci_high: Upper end.
+            n: Number of images (or pixels, groups) behind it.
+
+        Raises:
+            InputError: If the value is not finite or the table has no such row.
+        """
+        address = f"{row} {metric}"
+        numbers = {"value": value, "ci_low": ci_low, "ci_high": ci_high}
+        for name, number in numbers.items():
+            if number is not None:
+                numbers[name] = float(number)
+                if not math.isfinite(numbers[name]):
+                    raise InputError(f"The {name} of {address} is {number}.")
+        if value is None:
+            raise InputError(f"The value of {address} is None.")
+        if table is not None and paper.find_row(table, row, dict(setting)) is None:
+            raise InputError(
+                f"Table {table} has no row {row!r} with setting "
+                f"{records.canonical(dict(setting))}; use table=None for rows that "
+                "were not published."
+            )
+        published = paper.published(table, row, dict(setting), metric)
+        entry = {
+            "table": None if published is None else table,
+            "row": row,
+            "setting": json.loads(records.canonical(dict(setting))),
+            "dataset": self.located.name,
+            "metric": metric,
+            **numbers,
+            "n": None if n is None else int(n),
+            "published": published,
+            "seed": self.parameters.seed,
+            "source": self.located.source,
+            "preset": self.parameters.preset,
+            "reading": self.parameters.reading,
+        }
+        key = (table, row, records.canonical(entry["setting"]), metric)
+        self._rows[key] = entry
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows so far, in the order they were first added."""
+        return list(self._rows.values())
+
+    def figure(self, fig: "Figure", name: str, *, alt: str, caption: str) -> "HTML":
+        """Store a figure as PNG and give it as HTML, marked as phantom or quick."""
+        from matplotlib import pyplot as plt
+
+        from thesislib.figures import display
+
+        path = self.folder / "figures" / f"{safe_name(name)}.png"
+        atomic.write_bytes(path, display.png_bytes(fig))
+        html = display.figure_html(fig, alt, caption, self.mark)
+        plt.close(fig)
+        return html
+
+    def finish(self, expected: Sequence[tuple[str | None, str]] = ()) -> None:
+        """Seal the run, if it is complete, and show its record.
+
+        Args:
+            expected: (table, row) pairs that have to be among the rows.
+
+        Raises:
+            InputError: If rows are missing, a stage did not end, or a reused run
+                gives other rows than the sealed ones.
+        """
+        self._check_complete(expected)
+        if self.sealed:
+            self._check_same_rows()
+        else:
+            self._seal()
+        self._show()
+        self._opened.lock.release()
+
+    def close(self) -> None:
+        """Leave the run as it is, unsealed, and let other processes in."""
+        self._opened.lock.release()
+
+    def _check_complete(self, expected: Sequence[tuple[str | None, str]]) -> None:
+        found = {(table, row) for table, row, _, _ in self._rows}
+        missing = [pair for pair in expected if tuple(pair) not in found]
+        if missing or not self._rows:
+            names = ", ".join(f"{row} of table {table}" for table, row in missing)
+            raise InputError(f"The run is not complete: no rows for {names or 'it'}.")
+        broken = [name for name, loop in self._loops.items() if not loop.finished]
+        if broken := [*sorted(self._open_stages), *broken]:
+            raise InputError(
+                f"The run is not complete: {', '.join(broken)} did not end."
+            )
+
+    def _check_same_rows(self) -> None:
+        if self.rows != self._record["rows"]:
+            raise InputError(
+                f"The rows are not those that {atomic.shown(self._opened.final)} was "
+                "sealed with; set THESIS_OVERWRITE=1 to compute it anew."
+            )
+
+    def _seal(self) -> None:
+        from thesislib.runs.opening import now
+
+        for name, data in (
+            ("scores.csv", self._scores.text().encode("utf-8")),
+            ("histograms.npz", self._histograms.data()),
+            ("losses.jsonl", self._losses().encode("utf-8")),
+        ):
+            atomic.write_bytes(self.folder / name, data)
+            self._record["files"][name] = provenance.sha256_file(self.folder / name)
+        self._record["rows"] = self.rows
+        self._record["modules"] = provenance.module_hashes()
+        self._record["finished"] = now()
+        self._record = records.sealed(self._record)
+        atomic.write_json(self.folder / "run.json", self._record)
+        folder.settle(self._opened)
+        self.folder = self._opened.final
+        self.sealed = True
+
+    def _losses(self) -> str:
+        """Losses of all stages as JSON lines."""
+        return "".join(
+            records.canonical({"stage": stage, **row}) + "\n"
+            for stage, loop in self._loops.items()
+            for row in loop.history
+        )
+
+    def _show(self) -> None:
+        """Show the record, so that a notebook carries its own numbers."""
+        try:
+            from IPython import get_ipython
+            from IPython.display import display
+        except ImportError:
+            return
+        if get_ipython() is None:
+            return
+        text = self.summary()
+        bundle = {records.MIME: self._record, "text/markdown": text, "text/plain": text}
+        display(bundle, raw=True)
+
+    def summary(self) -> str:
+        """One sentence on the sealed run."""
+        record = self._record
+        seconds = sum(stage["wall_seconds"] for stage in record["stages"])
+        data = f"{self.located.name} ({self.located.source})"
+        return (
+            f"Run `{record['folder']}` on {data}: {len(record['rows'])} rows, "
+            f"{seconds:.0f} s on {record['device']}, sealed {record['finished']} as "
+            f"`{record['seal'][:8]}`."
+        )
+
+    def _memory_sentence(self, name: str) -> str:
+        sizes = [
+            f"{key}.batch_size"
+            for key, config in self.configs.items()
+            if hasattr(config, "batch_size")
+        ]
+        return (
+            f"Memory of {self.device.type} is used up in {name}; lower "
+            f"{' or '.join(sizes) or 'the batch size'} through overrides, but note "
+            "that batch size changes the method, so the result is no longer the "
+            "thesis's setting."
+        )
+
+
+def safe_name(name: str) -> str:
+    """`name` as a file name on every system.
+
+    Raises:
+        InputError: If it has other characters than letters, digits and `-_./ `.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 ./_-]*", name):
+        raise InputError(
+            f"The name {name!r} must be made of letters, digits, blanks and '-_./'."
+        )
+    return re.sub(r"[ ./]", "-", name)
