@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 
 from thesislib.report.records import Collection, Run
-from thesislib.report.seal import seal_of
+from thesislib.runs.record import sealed
 
 
 def make_row(metric="auc", value=0.99, **changes):
@@ -50,18 +50,33 @@ def make_record(rows=None, *, seed=0, dataset="hyperkvasir", source="real", **ch
         "partial": partial,
         "fingerprint": "f" * 64 if source == "real" else f"{seed:064d}",
         "counts": {"test normal": 500, "test abnormal": 1000},
+        "provenance": {"seed": seed, "generator_sha256": "b" * 64},
     }
     record = {
+        "schema": 1,
+        "status": "running",
         "chapter": "05_pmsacl",
+        "folder": f"05_pmsacl/{dataset}-s{seed}",
         "parameters": {"given": {}, "resolved": resolved},
-        "configs": {"pmsacl": {"lr": 0.01, "seed": seed}},
+        "configs": {"pmsacl": {"lr": 0.01}},
         "seed": seed,
         "dataset": data,
+        "selection": "last",
+        "packages": {},
+        "git": {"commit": None, "dirty": None},
+        "modules": {"thesislib.pretrain.pmsacl": "a" * 64},
+        "notebook": None,
+        "hardware": {},
+        "device": "cpu",
+        "threads": 1,
+        "stages": {},
+        "started": "2026-01-01T00:00:00+00:00",
+        "finished": f"2026-01-{1 + seed % 28:02d}T01:00:00+00:00",
+        "sessions": 1,
         "rows": rows,
-        "finished": f"2026-01-0{1 + seed % 9}T00:00:00+00:00",
-        "status": "sealed",
-    } | changes
-    return record | {"seal": seal_of(record)}
+        "files": {},
+    }
+    return sealed(record | changes)
 
 
 def make_runs(records):

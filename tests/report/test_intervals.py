@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from thesislib.metrics.seeds import over_seeds_real
 from thesislib.report import intervals
 
 
@@ -163,3 +164,16 @@ def test_one_seed_has_delongs_interval_of_a_difference():
     variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
     assert mean == pytest.approx(aucs[0] - aucs[1])
     assert (high - low) / 2 == pytest.approx(1.959964 * math.sqrt(variance), abs=1e-6)
+
+
+@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize("patients", [None, [f"p{i // 2}" for i in range(60)]])
+def test_agrees_with_the_numpy_implementation(paired, patients):
+    labels, scores = made_scores(num_seeds=6, num_images=60, seed=3)
+    minus = scores[3:] if paired else None
+
+    mean, interval = intervals.obuchowski_rockette(labels, scores[:3], patients, minus)
+
+    theirs = over_seeds_real(labels, scores[:3], minus, patients=patients)
+    assert mean == pytest.approx(theirs.value)
+    assert interval == pytest.approx((theirs.ci_low, theirs.ci_high))

@@ -225,6 +225,18 @@ def test_a_row_that_its_table_does_not_print_is_reported(made):
     assert built.problems == ["results/0: Table 5.1 prints no ap of pmsacl-padim"]
 
 
+def test_sources_that_changed_between_seeds_are_reported(made):
+    modules = ("thesislib.pretrain.pmsacl", "thesislib.figures.style")
+    records = [
+        made.record(seed=s, modules=dict.fromkeys(modules, f"{s}")) for s in range(2)
+    ]
+
+    (problem,) = of(made, records).problems
+
+    assert "thesislib.pretrain.pmsacl changed between the runs" in problem
+    assert "style" not in problem
+
+
 def test_auroc_over_seeds_on_shared_images_is_obuchowski_rockette(made, tmp_path):
     records = []
     for seed in range(3):

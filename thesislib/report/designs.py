@@ -11,6 +11,8 @@ from thesislib.report.implemented import Address, address
 from thesislib.report.records import Run
 
 MIN_SEEDS = 3
+# Rooms of the package that cannot change a number.
+ONLOOKERS = ("figures", "paper", "report", "runs")
 Stated = list[tuple[Run, dict[str, Any]]]  # one run and its row a seed
 
 
@@ -79,7 +81,8 @@ class Design:
     Attributes:
         rows: What the runs state: printed address, or JSON of (row, setting,
             metric, dataset) for rows without a published counterpart.
-        problems: Rows that name a table which does not print them, in words.
+        problems: Rows that name a table which does not print them, and sources
+            that changed between the runs, in words.
     """
 
     def __init__(self, runs: list[Run]) -> None:
@@ -89,6 +92,12 @@ class Design:
         for run in runs:
             for row in run.record["rows"]:
                 self.rows.setdefault(self._key(run, row), []).append((run, row))
+        if changed := _changed_between(runs):
+            where = ", ".join(run.where for run in runs)
+            self.problems.append(
+                f"{where}: pooled over seeds, though {', '.join(changed)} changed "
+                "between the runs"
+            )
 
     @property
     def chapter(self) -> str:
@@ -186,6 +195,16 @@ class Design:
             finished=max(run.finished for run in runs),
             runs=tuple(run.where for run in runs),
         )
+
+
+def _changed_between(runs: list[Run]) -> list[str]:
+    """Modules that can change a result and did change from one run to another."""
+    hashes: dict[str, set[str]] = {}
+    for run in runs:
+        for name, value in run.record["modules"].items():
+            if name.removeprefix("thesislib.").split(".")[0] not in ONLOOKERS:
+                hashes.setdefault(name, set()).add(value)
+    return sorted(name for name, found in hashes.items() if len(found) > 1)
 
 
 def own_key(row: str, setting: dict[str, Any], metric: str, dataset: str) -> str:

@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from thesislib import paths
-from thesislib.report.seal import is_sealed
-
-MIME = "application/vnd.thesis.run+json"
+from thesislib.runs.record import MIME, canonical, is_sealed, read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,11 +94,12 @@ class Run:
         """Lines of scores.csv for a row; None if they are not at hand."""
         if self.folder is None or not (path := self.folder / "scores.csv").is_file():
             return None
+        key = (row, canonical(setting))
         with path.open(encoding="utf-8", newline="") as file:
             lines = [
                 line
                 for line in csv.DictReader(file)
-                if line["row"] == row and json.loads(line["setting"]) == setting
+                if (line["row"], line["setting"]) == key
             ]
         return lines or None
 
@@ -140,42 +139,43 @@ def collect(root: Path | None = None, results: Path | None = None) -> Collection
 def _candidates(root: Path, results: Path) -> Iterator[tuple[Run | None, str]]:
     for path in sorted(results.glob("*/*/run.json")):
         where = f"results/{path.parent.parent.name}/{path.parent.name}"
-        yield _checked(_read(path), where, folder=path.parent)
+        yield _checked(read(path), where, folder=path.parent)
     for path in sorted((root / "book" / "records").glob("*.json")):
         where = f"book/records/{path.name}"
-        yield _checked(_read(path), where, recorded=True)
+        yield _checked(read(path), where, recorded=True)
     notebooks = (root.glob("*.ipynb"), (root / "book" / "runs").glob("*.ipynb"))
     for path in sorted(path for group in notebooks for path in group):
-        for record in records_of(_read(path)):
+        for record in records_of(read_notebook(path)):
             yield _checked(record, path.relative_to(root).as_posix())
 
 
-def records_of(notebook: Any) -> Iterable[dict[str, Any]]:
+def records_of(notebook: dict[str, Any] | None) -> Iterable[dict[str, Any]]:
     """Records displayed in an executed notebook (nbformat 4, as a dict)."""
-    cells = notebook.get("cells", []) if isinstance(notebook, dict) else []
-    for cell in cells:
+    for cell in notebook["cells"] if notebook else ():
         for output in cell.get("outputs", []):
-            if isinstance(record := output.get("data", {}).get(MIME), dict):
+            record = output.get("data", {}).get(MIME)
+            if isinstance(record, dict) and "status" in record:
                 yield record
 
 
-def _checked(record: Any, where: str, **place: Any) -> tuple[Run | None, str]:
-    if not isinstance(record, dict):
-        return None, f"{where}: not a readable record"
-    if not is_sealed(record):
-        status = record.get("status")
-        reason = "the seal is broken" if status == "sealed" else f"status {status!r}"
-        return None, f"{where}: not sealed ({reason}), so it does not count"
-    run = Run(record=record, where=where, **place)
+def read_notebook(path: Path) -> dict[str, Any] | None:
+    """A notebook of nbformat 4 as a dict; None for anything else."""
     try:
-        assert run.design is not None and run.record["rows"] is not None
-    except (KeyError, TypeError, AttributeError) as error:
-        return None, f"{where}: the record lacks {error}"
-    return run, ""
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        notebook = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+    fits = isinstance(notebook, dict) and notebook.get("nbformat") == 4
+    return notebook if fits and isinstance(notebook.get("cells"), list) else None
+
+
+def _checked(
+    record: dict[str, Any] | None, where: str, **place: Any
+) -> tuple[Run | None, str]:
+    if record is None:
+        return None, f"{where}: not a readable record, so it does not count"
+    if is_sealed(record):
+        return Run(record=record, where=where, **place), ""
+    reason = "its seal is broken"
+    if record["status"] != "sealed":
+        reason = f"its status is {record['status']!r}"
+    return None, f"{where}: not sealed ({reason}), so it does not count"
