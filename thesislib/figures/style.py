@@ -169,15 +169,17 @@ def number(value: float, digits: int = 3) -> str:
     return text.replace("-", "−")
 
 
-def fixed(values: Any) -> Callable[[float], str]:
-    """Formatter for values that are compared: one number of decimals for all.
-
-    Resolves a hundredth to a thousandth of the range of `values`.
-    """
+def decimals(values: Any) -> int:
+    """Decimals that resolve a hundredth to a thousandth of the range of `values`."""
     values = np.asarray(values, dtype=np.float64)
     span = np.ptp(values) or np.abs(values).max() or 1.0
-    decimals = int(np.clip(2 - np.floor(np.log10(span)), 0, 9))
-    return lambda value: f"{value:.{decimals}f}".replace("-", "−")
+    return int(np.clip(2 - np.floor(np.log10(span)), 0, 9))
+
+
+def fixed(values: Any) -> Callable[[float], str]:
+    """Formatter for values that are compared: one number of decimals for all."""
+    places = decimals(values)
+    return lambda value: f"{value:.{places}f}".replace("-", "−")
 
 
 def interval_text(
