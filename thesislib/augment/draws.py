@@ -67,3 +67,15 @@ def happens(
     """Draw booleans that are true with the given probability."""
     draw = torch.rand(shape, generator=generator, device=generator.device)
     return draw < probability
+
+
+def normal_noise(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw N(0, 1) of the shape of the images, equal in all channels of a grey one.
+
+    Coloured noise in an X-ray would tell it apart by colour alone. Grey means that
+    the channels differ by less than 0.001 everywhere.
+    """
+    noise = torch.randn(images.shape, generator=generator, device=images.device)
+    spread = images.amax(dim=1, keepdim=True) - images.amin(dim=1, keepdim=True)
+    grey = spread.amax(dim=(2, 3), keepdim=True) < 1e-3
+    return torch.where(grey, noise[:, :1], noise)

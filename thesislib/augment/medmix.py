@@ -5,8 +5,8 @@ by colour jitter, Gaussian noise, fisheye and horizontal wave; $n$ is the class.
 thesis gives no numbers: those below are ours, with the reasons.
 
 The label must be true: $n$ lesions have to be there to be seen. So lesions never
-touch (`layout`), and each differs from what it covers by at least
-`MedMixConfig.visible` on average (`make_visible`).
+touch (`layout`), and the mean colour of each differs from that of what it covers by
+`MedMixConfig.visible` or more (`make_visible`).
 
 Axes: B images, L lesion slots, C channels, P x P pixels of the largest lesion.
 """
@@ -24,7 +24,13 @@ from thesislib.augment.colour import (
     colour_map,
     jitter_factors,
 )
-from thesislib.augment.draws import check_classes, check_images, happens, uniform
+from thesislib.augment.draws import (
+    check_classes,
+    check_images,
+    happens,
+    normal_noise,
+    uniform,
+)
 from thesislib.augment.fov import coarse_field
 from thesislib.augment.layout import Field, place
 from thesislib.errors import InputError
@@ -52,7 +58,8 @@ class MedMixConfig:
     wave_amplitude: tuple[float, float] = (0.02, 0.08)  # fraction of lesion width
     wave_length: tuple[float, float] = (0.25, 1.0)  # fraction of lesion height
     enforce: bool = True  # at least one deformation a lesion
-    visible: float = 0.05  # least mean absolute change inside a lesion, in [0, 1]
+    visible: float = 0.05  # least change of the mean colour of a lesion, in [0, 1]
+    texture: float = 0.5  # added to it, in standard deviations of the covered tissue
 
     def __post_init__(self) -> None:
         if not 0 <= self.visible <= 0.15:
@@ -73,6 +80,7 @@ CUTMIX = replace(
     wave=0.0,
     enforce=False,
     visible=0.0,
+    texture=0.0,
 )
 
 
@@ -95,8 +103,9 @@ def medmix(
     Returns:
         Images of the same shape in [0, 1], and the mask of the lesions, (B, 1, H, W),
         bool: `counts` components (8-connected) an image. Nothing changes outside the
-        mask, and inside each component the mean absolute change over pixels and
-        channels is at least `config.visible`.
+        mask. In each component the change of a channel, averaged over pixels, has
+        magnitude `config.visible` or more in the mean over channels; so the mean
+        absolute change over pixels and channels is no smaller.
 
     Raises:
         InputError: if counts are out of range or the image has no room.
@@ -115,11 +124,16 @@ def medmix(
     exists = torch.arange(config.max_lesions, device=counts.device) < counts[:, None]
     alpha = _shape(boxes, patches.shape[-1], min(height, width), config, generator)
     alpha = alpha * exists[..., None, None]
-    return paste(images, patches, alpha, boxes, config.visible)
+    return paste(images, patches, alpha, boxes, config.visible, config.texture)
 
 
 def paste(
-    images: Tensor, patches: Tensor, alpha: Tensor, boxes: Tensor, visible: float
+    images: Tensor,
+    patches: Tensor,
+    alpha: Tensor,
+    boxes: Tensor,
+    visible: float,
+    texture: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Blend patches into the images, each made visible if it is not.
 
@@ -128,7 +142,7 @@ def paste(
         patches: (B, L, C, P, P) in [0, 1], upper left corner at that of the box.
         alpha: Opacity, (B, L, P, P), 0 outside the lesion and where there is none.
         boxes: (B, L, 4): top, left, height, width in pixels; they do not overlap.
-        visible: Least mean absolute change, see `make_visible`.
+        visible: Least change of mean colour, see `make_visible`; so is `texture`.
 
     Returns:
         Images and mask as `medmix`.
@@ -142,7 +156,7 @@ def paste(
     covered = images.flatten(2).gather(2, index)
     covered = covered.view(num_images, channels, *alpha.shape[1:]).transpose(1, 2)
 
-    patches = make_visible(patches, covered, alpha, visible)
+    patches = make_visible(patches, covered, alpha, visible, texture)
     change = alpha[:, :, None] * (patches - covered)  # (B, L, C, P, P)
     # Boxes are disjoint: at most one addend a pixel differs from zero. One dimension,
     # so that deterministic mode has an implementation on a GPU.
@@ -160,44 +174,58 @@ def paste(
 
 
 def make_visible(
-    patches: Tensor, covered: Tensor, alpha: Tensor, visible: float
+    patches: Tensor, covered: Tensor, alpha: Tensor, visible: float, texture: float
 ) -> Tensor:
     r"""Shift a patch toward white or black until it differs from what it covers.
 
-    With means over the pixels and channels of a lesion, let $d = \overline{\alpha
-    |p - u|}$ be the change it makes. Where $d$ is below the bound $v$, patch $p$
-    becomes $(1 - t) p + t e$, $e$ white or black. Its signed change $s(t) = (1 - t)\,
-    \overline{\alpha (p - u)} + t\, \overline{\alpha (e - u)}$ is linear in $t$, so $t$
-    with $|s(t)| = v$ is known in closed form, and the absolute change is no smaller.
-    Since $\overline{\alpha u} + \overline{\alpha (1 - u)} = \bar\alpha$, one of the
-    two ends reaches $\bar\alpha / 2 > v$; the one that needs the smaller $t$ is taken.
+    Visible means that the mean colour changes: with means over the pixels of a lesion,
+    $d = \frac{1}{3} \sum_c |\overline{\alpha (p_c - u_c)}|$ reaches the bound $v + k
+    \sigma$, $\sigma$ the standard deviation of $u$ there (mean over channels). The mean
+    of $|p - u|$ would not do: between two pieces of the same texture it is large, and
+    nobody sees the seam; nor would noise alone, which the blur of a weak view removes.
+
+    Where $d$ falls short, patch $p$ becomes $(1 - t) p + t e$, $e$ white or black. The
+    signed mean over pixels and channels, $s(t) = (1 - t)\, \overline{\alpha (p - u)} +
+    t\, \overline{\alpha (e - u)}$, is linear in $t$, so $t$ with $|s(t)|$ at the bound
+    is known in closed form, and $d \ge |s|$. Since $\overline{\alpha u} +
+    \overline{\alpha (1 - u)} = \bar\alpha$, one of the ends reaches $\bar\alpha / 2 >
+    v$ (the bound is capped at 0.9 times what it reaches); of the two, the one that
+    needs the smaller $t$ is taken.
 
     Args:
         patches: p, (B, L, C, P, P).
         covered: u, the image below, as `patches`.
-        alpha: Opacity, (B, L, P, P); mean above 2 `visible` in each lesion.
+        alpha: Opacity, (B, L, P, P); mean above 2.3 `visible` in each lesion.
         visible: v, in [0, 1]; 0 leaves all patches as they are.
+        texture: k.
     """
     if visible == 0:
         return patches
-    target = visible * 1.02  # room for rounding, also to 8 bits
-    weight = alpha / (alpha > 0).sum(dim=(-2, -1), keepdim=True).clamp(min=1)
-    weight = weight[:, :, None] / patches.shape[2]  # mean over channels too
+    within = (alpha > 0).to(alpha.dtype)
+    within = within / within.sum(dim=(-2, -1), keepdim=True).clamp(min=1)
+    weight = alpha * within
 
-    def mean(values: Tensor) -> Tensor:
-        return (weight * values).sum(dim=(2, 3, 4))  # (B, L)
+    def mean(values: Tensor, weights: Tensor) -> Tensor:
+        return torch.einsum("blcij,blij->blc", values, weights)
 
-    difference = patches - covered
-    absolute, signed = mean(difference.abs()), mean(difference)
-    to_black = mean(covered)
-    to_white = mean(torch.ones_like(covered)) - to_black
-    # |signed| <= absolute < target where it matters, so numerators are positive.
-    t_white = (target - signed) / (to_white - signed).clamp(min=1e-6)
-    t_black = (target + signed) / (to_black + signed).clamp(min=1e-6)
+    covered_mean = mean(covered, weight)
+    change = mean(patches, weight) - covered_mean  # (B, L, C)
+    to_black = covered_mean.mean(dim=-1)  # (B, L)
+    to_white = weight.sum(dim=(-2, -1)) - to_black
+    variance = mean(covered.square(), within) - mean(covered, within).square()
+    spread = variance.clamp(min=0.0).sqrt().mean(dim=-1)
+    bound = 1.02 * visible + texture * spread  # 2 %: rounding, also to 8 bits
+    bound = torch.minimum(bound, 0.9 * torch.maximum(to_black, to_white))
+
+    signed = change.mean(dim=-1)
+    # |signed| < bound where it matters, so the numerators are positive.
+    t_white = (bound - signed) / (to_white - signed).clamp(min=1e-6)
+    t_black = (bound + signed) / (to_black + signed).clamp(min=1e-6)
     end = (t_white <= t_black).float()
     t = torch.minimum(t_white, t_black).clamp(0.0, 1.0)
-    t = torch.where(absolute < target, t, 0.0)[..., None, None, None]
-    return patches + t * (end[..., None, None, None] - patches)
+    t = torch.where(change.abs().mean(dim=-1) < bound, t, 0.0)
+    t, end = t[..., None, None, None], end[..., None, None, None]
+    return patches + t * (end - patches)
 
 
 def _draw_sizes(
@@ -258,7 +286,7 @@ def _deform(
     """Cut patches and deform them, (B, L, C, P, P) in [0, 1].
 
     Order: fisheye and wave (one bilinear resampling), colour jitter, Gaussian noise.
-    A patch without colour gets the same noise in all channels and stays grey.
+    A patch without colour stays so.
     """
     shape = sources.shape
     side = _patch_side(min(images.shape[-2:]), config)
@@ -284,10 +312,7 @@ def _deform(
 
     sigma = torch.where(noisy, uniform(shape, config.noise_sigma, generator), 0.0)
     if config.noise > 0 or config.enforce:
-        noise = torch.randn(flat.shape, generator=generator, device=images.device)
-        spread = flat.amax(dim=1, keepdim=True) - flat.amin(dim=1, keepdim=True)
-        grey = spread.amax(dim=(2, 3), keepdim=True) < 1e-3
-        noise = torch.where(grey, noise[:, :1], noise)
+        noise = normal_noise(flat, generator)
         flat = flat + sigma.flatten()[:, None, None, None] * noise
     return flat.clamp(0.0, 1.0).view_as(patches)
 

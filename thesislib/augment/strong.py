@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from thesislib.augment.draws import check_classes, check_images
+from thesislib.augment.draws import check_classes, check_images, normal_noise
 from thesislib.augment.fov import coarse_field
 from thesislib.augment.layout import Field, place
 from thesislib.augment.medmix import CUTMIX, MedMixConfig, paste
@@ -89,7 +89,7 @@ def gaussian_noise(
     """
     _check(images, classes, generator, num_classes=4)
     sigma = torch.tensor(NOISE_SIGMA, device=images.device)[classes]
-    noise = torch.randn(images.shape, generator=generator, device=images.device)
+    noise = normal_noise(images, generator)
     return (images + sigma[:, None, None, None] * noise).clamp(0.0, 1.0)
 
 
