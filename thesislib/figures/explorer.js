@@ -1,7 +1,7 @@
 // One explorer: draws `data` into the shadow root of `host`. No library, no network.
 // Everything the page shows is recomputed here from scores, maps and masks.
 async function explore(host, data) {
-  const root = host.attachShadow({ mode: "open" });
+  host.dataset.started = "true";
   const make = (tag, attributes = {}, ...children) => {
     const space = ["svg", "path", "line", "text"].includes(tag)
       ? "http://www.w3.org/2000/svg" : "http://www.w3.org/1999/xhtml";
@@ -20,8 +20,11 @@ async function explore(host, data) {
   // ---- pictures: one sprite each for images, maps and masks
   const pixels = async (source) => {
     const picture = new Image();
-    picture.src = source;
-    await picture.decode();
+    await new Promise((resolve, reject) => {
+      picture.onload = resolve;
+      picture.onerror = () => reject(new Error("explorer: a picture could not be read"));
+      picture.src = source;
+    });
     const canvas = make("canvas", { width: picture.width, height: picture.height });
     const context = canvas.getContext("2d", { willReadFrequently: true });
     context.drawImage(picture, 0, 0);
@@ -302,6 +305,7 @@ async function explore(host, data) {
   const shown = items.length < data.scores.length
     ? `Counts are over all ${data.scores.length} test images, ${items.length} of which are shown. `
     : `Counts are over the ${items.length} images shown. `;
+  const root = host.attachShadow({ mode: "open" }); // hides the fallback text
   root.append(
     make("style", {}, data.css),
     make("section", { "aria-label": data.title },

@@ -138,7 +138,7 @@ def explorer_html(
         f"const data = {text};\n"
         "for (const host of document.querySelectorAll("
         f"'[data-thesis-explorer=\"{identity}\"]')) {{\n"
-        "  if (!host.shadowRoot) explore(host, data);\n"
+        "  if (!host.dataset.started) explore(host, data);\n"
         "}\n})();</script>"
     )
 

@@ -102,7 +102,8 @@ def decisions_html(labels: np.ndarray, scores: np.ndarray, threshold: float) -> 
     counts = counts_at(labels, scores, threshold)
     sensitivity, specificity = rates(counts)
     return (
-        "<table><tr><th></th><th>called normal</th><th>called abnormal</th><th></th></tr>"
+        "<table><tr><th></th><th>called normal</th><th>called abnormal</th>"
+        "<th></th></tr>"
         f"<tr><th>normal</th><td>{counts['tn']}</td><td>{counts['fp']}</td>"
         f"<td>specificity {specificity:.3f}</td></tr>"
         f"<tr><th>abnormal</th><td>{counts['fn']}</td><td>{counts['tp']}</td>"
