@@ -1,0 +1,132 @@
+"""The command `thesislib`.
+
+It imports what a command needs when that command runs, so `--help` answers at once.
+Errors are one sentence on stderr and exit code 1; wrong usage is exit code 2.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from thesislib import __version__, paths
+from thesislib.errors import InputError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    given = _parser().parse_args(argv)
+    try:
+        return given.command(given)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader of our output has left, as `head` does
+        sys.stderr.close()
+        return 1
+
+
+def data_list(_: argparse.Namespace) -> int:
+    """Say which datasets there are, which lie here and how to get the others."""
+    from thesislib.datasets import check
+
+    print(check.list_datasets(), end="")
+    return 0
+
+
+def data_check(given: argparse.Namespace) -> int:
+    """Read a dataset as a run would and report what is there."""
+    from thesislib.datasets import check
+
+    report, usable = check.check(given.dataset, given.path)
+    print(report, end="")
+    return 0 if usable else 1
+
+
+def runs_list(_: argparse.Namespace) -> int:
+    """List the runs in the results folder and the recorded ones."""
+    from thesislib.runs import atomic, record
+
+    lines = []
+    for path, found in record.find():
+        where = atomic.shown(path.parent if path.name == "run.json" else path)
+        if found is None:
+            lines.append(("unreadable", "", "", where))
+        elif record.is_sealed(found):
+            lines.append(("sealed", found["finished"], f"{len(found['rows'])}", where))
+        else:
+            broken = found["status"] == "sealed"
+            status = "seal broken" if broken else str(found["status"])
+            lines.append((status, "", "", where))
+    if not lines:
+        print(f"No runs in {atomic.shown(paths.results_dir())} yet.")
+        return 0
+    print(f"{'status':<12} {'finished':<21} {'rows':>5}  run")
+    for status, finished, rows, where in lines:
+        print(f"{status:<12} {finished:<21} {rows:>5}  {where}")
+    return 0
+
+
+def runs_verify(given: argparse.Namespace) -> int:
+    """Recompute what sealed runs say; exit code 1 if anything no longer agrees."""
+    from thesislib.runs.verification import verify
+
+    findings = verify(given.paths)
+    for finding in findings:
+        print(finding)
+    if not findings:
+        print("No runs yet.")
+    return 1 if any(finding.kind == "wrong" for finding in findings) else 0
+
+
+def ledger(given: argparse.Namespace) -> int:
+    """Print every published number beside ours."""
+    from thesislib.report import ledger
+
+    arguments = ["--json"] if given.json else []
+    arguments += ["--table", given.table] if given.table else []
+    return ledger.main(arguments) or 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="thesislib",
+        description="Companion to a thesis on anomaly detection in medical images. "
+        "Research software, not for diagnosis.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    data = commands.add_parser("data", help="datasets: which are here, are they whole")
+    data_commands = data.add_subparsers(required=True, metavar="COMMAND")
+    _add(data_commands, "list", data_list)
+    check = _add(data_commands, "check", data_check)
+    check.add_argument("dataset", metavar="DATASET", help="a name from `data list`")
+    check.add_argument("path", metavar="PATH", help="the dataset's folder")
+
+    runs = commands.add_parser("runs", help="runs: list them, recompute what they say")
+    runs_commands = runs.add_subparsers(required=True, metavar="COMMAND")
+    _add(runs_commands, "list", runs_list)
+    verify = _add(runs_commands, "verify", runs_verify)
+    verify.add_argument(
+        "paths",
+        metavar="PATH",
+        nargs="*",
+        help="run folders or records; default all in results/ and book/records/",
+    )
+
+    found = _add(commands, "ledger", ledger)
+    found.add_argument("--json", action="store_true", help="everything, as JSON")
+    found.add_argument("--table", help="one published table, such as 5.1")
+    return parser
+
+
+def _add(commands, name, command) -> argparse.ArgumentParser:
+    """Add a command described by the first line of its function."""
+    text = command.__doc__.splitlines()[0]
+    parser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(command=command)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

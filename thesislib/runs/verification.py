@@ -1,0 +1,187 @@
+"""Recomputing what sealed runs say.
+
+Of each record: the seal, the hashes of its files, the published numbers beside its
+rows, the image metrics from `scores.csv`, the pixel metrics from `histograms.npz`;
+and which modules have changed since.
+"""
+
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from thesislib import paper
+from thesislib.errors import InputError
+from thesislib.runs import atomic, provenance
+from thesislib.runs import record as records
+from thesislib.runs.store import Histograms, Key, Scores
+
+TOLERANCE = 1e-9  # of a recomputed metric: the same formula in another NumPy
+IMAGE = ("auc", "ap", "sensitivity", "specificity", "accuracy")
+PIXEL = {  # metric of a row: method of `PixelHistogram`
+    "pixel_auc": "auroc",
+    "pixel_ap": "ap",
+    "fpr95": "fpr95",
+    "pro": "pro",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that verifying a record showed.
+
+    Attributes:
+        record: Where the record lies, as shown to readers.
+        kind: "wrong" (no longer agrees), "unsealed", "absent" (cannot be checked
+            with what is kept), "changed" (sources changed since) or "agrees".
+        text: What was found, a phrase.
+    """
+
+    record: str
+    kind: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.record}: {self.kind}: {self.text}"
+
+
+def verify(chosen: Iterable[str | Path] = ()) -> list[Finding]:
+    """Check records.
+
+    Args:
+        chosen: Run folders, records (`.json`) or folders that hold some; none means
+            all in the results folder and in `book/records/`.
+
+    Raises:
+        InputError: If a path holds no record.
+    """
+    found = [hit for path in chosen for hit in _records_at(Path(path))]
+    findings = []
+    for path, record in found if chosen else records.find():
+        findings += list(_check(path, record))
+    return findings
+
+
+def _records_at(path: Path) -> list[tuple[Path, dict[str, Any] | None]]:
+    if path.is_dir():
+        files = [path / "run.json"]
+        if not files[0].is_file():
+            files = sorted([*path.rglob("run.json"), *path.glob("*.json")])
+    else:
+        files = [path]
+    if not files or not files[0].is_file():
+        raise InputError(
+            f"{path} holds no record; give a run's folder, its run.json, a file of "
+            "book/records, or nothing for all."
+        )
+    return [(file, records.read(file)) for file in files]
+
+
+def _check(path: Path, record: dict[str, Any] | None) -> Iterator[Finding]:
+    where = atomic.shown(path.parent if path.name == "run.json" else path)
+
+    def say(kind: str, text: str) -> Finding:
+        return Finding(record=where, kind=kind, text=text)
+
+    if record is None:
+        yield say("wrong", "not a readable record")
+        return
+    if record["status"] != "sealed":
+        yield say("unsealed", f"status {record['status']}, so it is no result")
+        return
+    if not records.is_sealed(record):
+        yield say("wrong", "the seal does not fit, so the record was changed")
+        return
+    folder = path.parent if path.name == "run.json" else None
+    wrong = list(_published(record))
+    num_again = 0
+    if folder is None:
+        yield say("absent", "its scores are not kept here, so no row is recomputed")
+    elif files := list(_files(folder, record)):
+        wrong += files
+    else:
+        disagreeing, absent = _metrics(folder, record)
+        wrong += disagreeing
+        num_again = len(record["rows"]) - len(absent)
+        if absent:
+            text = "; ".join(absent)
+            yield say("absent", f"no scores or histograms that give {text}")
+    yield from (say("wrong", text) for text in wrong)
+    if changed := provenance.changed_modules(record["modules"], on_disk=True):
+        yield say("changed", f"since it was sealed: {', '.join(changed)}")
+    if not wrong:
+        what = "the seal" if folder is None else "seal and files"
+        rows = f"{num_again} of {len(record['rows'])} rows recomputed"
+        yield say("agrees", f"{what}, {rows}")
+
+
+def _published(record: dict[str, Any]) -> Iterator[str]:
+    for row in record["rows"]:
+        now = paper.published(row["table"], row["row"], row["setting"], row["metric"])
+        if now != row["published"]:
+            yield f"{name(row)} has {row['published']} as published, printed is {now}"
+
+
+def _files(folder: Path, record: dict[str, Any]) -> Iterator[str]:
+    for file, sha256 in record["files"].items():
+        if not (folder / file).is_file():
+            yield f"{file} is gone"
+        elif provenance.sha256_file(folder / file) != sha256:
+            yield f"{file} is not the file that was sealed"
+
+
+def _metrics(folder: Path, record: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """Rows that recompute to something else, and rows that cannot be recomputed."""
+    try:
+        scores = Scores.read(folder / "scores.csv")
+        histograms = Histograms.read(folder / "histograms.npz")
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        return [f"scores.csv or histograms.npz cannot be read ({error})"], []
+    known: dict[tuple[str, Key], dict[str, Any]] = {}
+    wrong, absent = [], []
+    for row in record["rows"]:
+        metric = row["metric"].partition("@")[0]
+        key = (row["row"], records.canonical(row["setting"]))
+        if metric in IMAGE and key in scores:
+            if ("image", key) not in known:
+                known["image", key] = _image_metrics(scores[key], record["seed"])
+            estimate = known["image", key][metric]
+            again = estimate._asdict()
+        elif metric in PIXEL and key in histograms:
+            if ("pixel", key) not in known:
+                known["pixel", key] = _pixel_metrics(histograms[key])
+            again = {"value": known["pixel", key][metric]}
+        else:
+            absent.append(name(row))
+            continue
+        for field, value in again.items():
+            if field != "n" and not _same(row[field], value):
+                wrong.append(f"{name(row)} has {field} {row[field]}, now {value}")
+    return wrong, absent
+
+
+def _image_metrics(scores: dict[str, Any], seed: int) -> dict[str, Any]:
+    from thesislib.metrics import image
+
+    return image.evaluate(
+        scores["labels"], scores["scores"], patients=scores["patients"], seed=seed
+    )
+
+
+def _pixel_metrics(arrays: dict[str, Any]) -> dict[str, float]:
+    from thesislib.metrics.pixel import PixelHistogram
+
+    histogram = PixelHistogram.from_arrays(arrays)
+    return {name: getattr(histogram, method)().value for name, method in PIXEL.items()}
+
+
+def _same(recorded: float | None, now: float) -> bool:
+    return recorded is None or abs(recorded - now) <= TOLERANCE
+
+
+def name(row: dict[str, Any]) -> str:
+    """A row as a reader finds it: table, row key, setting, metric."""
+    table = f"table {row['table']} " if row["table"] else ""
+    setting = f" {records.canonical(row['setting'])}" if row["setting"] else ""
+    return f"{table}{row['row']}{setting} {row['metric']}"
