@@ -80,6 +80,11 @@ class ImageBank:
             f"{place} {self.device})"
         )
 
+    @property
+    def pixels(self) -> np.ndarray:
+        """The images as stored, uint8, (N, C, H, W), on the CPU."""
+        return self._pixels.cpu().numpy()
+
     def sample(self, batch_size: int, generator: torch.Generator) -> Tensor:
         """Draw a batch uniformly, without replacement within the batch.
 
