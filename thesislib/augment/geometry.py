@@ -20,6 +20,7 @@ def crop_boxes(
     scale: tuple[float, float],
     ratio: tuple[float, float],
     generator: torch.Generator,
+    keep: Tensor | None = None,
     num_tries: int = 10,
 ) -> Tensor:
     """Draw boxes of random area and aspect as torchvision's `RandomResizedCrop`.
@@ -31,6 +32,8 @@ def crop_boxes(
         size: Height and width of the images, pixels.
         scale: Bounds of the area, fraction of the image, uniform.
         ratio: Bounds of width / height, log-uniform.
+        keep: Top, left, bottom, right, (B, 4), of what the box has to contain: it
+            grows where it is too small and is placed uniformly where it contains it.
 
     Returns:
         Boxes (B, 4), long: top, left, height, width in pixels.
@@ -44,22 +47,42 @@ def crop_boxes(
     box_w = (area * aspect).sqrt().round().long()
     fits = (box_h > 0) & (box_h <= height) & (box_w > 0) & (box_w <= width)
     first = fits.to(torch.uint8).argmax(dim=1, keepdim=True)  # (B, 1)
+    drawn = torch.cat([box_h.gather(1, first), box_w.gather(1, first)], dim=1)
 
     central = min(max(width / height, ratio[0]), ratio[1])
-    central_h = min(height, round(width / central))
-    central_w = min(width, round(height * central))
-    any_fits = fits.any(dim=1)
-    box_h = torch.where(any_fits, box_h.gather(1, first)[:, 0], central_h)
-    box_w = torch.where(any_fits, box_w.gather(1, first)[:, 0], central_w)
+    whole = (min(height, round(width / central)), min(width, round(height * central)))
+    any_fits = fits.any(dim=1, keepdim=True)
+    extent = torch.where(any_fits, drawn, drawn.new_tensor(whole))  # (B, 2)
 
+    image = extent.new_tensor(size)
+    if keep is None:
+        low, high = torch.zeros_like(extent), image - extent
+    else:
+        start, stop = keep[:, :2], keep[:, 2:]
+        extent = torch.maximum(extent, stop - start)
+        low = (stop - extent).clamp(min=0)
+        high = torch.minimum(start, image - extent)
+    draw = uniform((num_images, 2), (0.0, 1.0), generator)
     # The product with a draw in [0, 1) may round up to the next integer: clamp.
-    room_h, room_w = height - box_h, width - box_w
-    place = uniform((2, num_images), (0.0, 1.0), generator)
-    top = torch.minimum((place[0] * (room_h + 1)).long(), room_h)
-    left = torch.minimum((place[1] * (room_w + 1)).long(), room_w)
-    top = torch.where(any_fits, top, room_h // 2)
-    left = torch.where(any_fits, left, room_w // 2)
-    return torch.stack([top, left, box_h, box_w], dim=1)
+    place = torch.minimum(low + (draw * (high - low + 1)).long(), high)
+    centre = ((image - extent) // 2).clamp(low, high)
+    return torch.cat([torch.where(any_fits, place, centre), extent], dim=1)
+
+
+def mask_bounds(mask: Tensor) -> Tensor:
+    """Top, left, bottom, right of the true pixels, (B, 4), for masks (B, 1, H, W).
+
+    Bottom and right are exclusive. An empty mask gives H, W, 0, 0: every box
+    contains it.
+    """
+    starts, stops = [], []
+    for dim in (3, 2):
+        line = mask[:, 0].any(dim=dim - 1).to(torch.uint8)  # (B, H or W)
+        size = line.shape[1]
+        some = line.any(dim=1)
+        starts.append(torch.where(some, line.argmax(dim=1), size))
+        stops.append(torch.where(some, size - line.flip(1).argmax(dim=1), 0))
+    return torch.stack(starts + stops, dim=1)
 
 
 def resize_matrix(

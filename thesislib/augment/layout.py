@@ -124,6 +124,18 @@ def place(
     return layouts[torch.arange(num_images, device=first.device), first]
 
 
+def box_pixels(boxes: Tensor, side: int) -> Tensor:
+    """True on the pixels of a `side` x `side` patch that its box covers, (..., P, P).
+
+    Args:
+        boxes: (..., 4): top, left, height, width in pixels.
+    """
+    step = torch.arange(side, device=boxes.device)
+    rows = step < boxes[..., 2, None]
+    columns = step < boxes[..., 3, None]
+    return rows[..., :, None] & columns[..., None, :]
+
+
 def _apart(layouts: Tensor, exists: Tensor) -> Tensor:
     """True for layouts (B, T, L, 4) whose existing boxes keep a gap, (B, T)."""
     start, stop = layouts[..., :2], layouts[..., :2] + layouts[..., 2:] + GAP

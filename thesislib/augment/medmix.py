@@ -32,7 +32,7 @@ from thesislib.augment.draws import (
     uniform,
 )
 from thesislib.augment.fov import coarse_field
-from thesislib.augment.layout import Field, place
+from thesislib.augment.layout import Field, box_pixels, place
 from thesislib.errors import InputError
 
 SOURCE_TRIES = 8  # places looked at for a cut that lies in the source's field of view
@@ -363,17 +363,9 @@ def _cut(
 
 def _box_mean(patches: Tensor, boxes: Tensor) -> Tensor:
     """Channel means inside the boxes, (N, C), for patches (N, C, P, P)."""
-    inside = _inside(boxes, patches.shape[-1]).flatten(0, 1).float()  # (N, P, P)
+    inside = box_pixels(boxes, patches.shape[-1]).flatten(0, 1).float()  # (N, P, P)
     total = torch.einsum("ncij,nij->nc", patches, inside)
     return total / inside.sum(dim=(1, 2))[:, None]
-
-
-def _inside(boxes: Tensor, side: int) -> Tensor:
-    """True on the pixels of P x P that belong to the box, (B, L, P, P)."""
-    step = torch.arange(side, device=boxes.device)
-    rows = step < boxes[..., 2, None]
-    columns = step < boxes[..., 3, None]
-    return rows[..., :, None] & columns[..., None, :]
 
 
 def _shape(
@@ -397,4 +389,4 @@ def _shape(
     sigma = (shorter / 8).clamp(max=max(config.feather * image_side, 1e-3))
     soft = -torch.expm1(-0.5 * (depth / sigma).square())
     ellipse = happens(boxes.shape[:2], config.ellipse, generator)[..., None, None]
-    return torch.where(ellipse, soft, _inside(boxes, side).float())
+    return torch.where(ellipse, soft, box_pixels(boxes, side).float())

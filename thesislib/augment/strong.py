@@ -1,7 +1,8 @@
 """Strong augmentations A_n that Figure 5.7 compares, one function each.
 
 Each takes images (B, 3, H, W), classes (B,) and a generator, and returns images of
-the same shape; class 0 leaves an image as it is. `STRONG` lists them by name.
+the same shape; class 0 leaves an image as it is. `STRONG` lists them by name, and can
+also return the mask of what was pasted, which a weak view has to keep.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from thesislib.augment.draws import check_classes, check_images, normal_noise
 from thesislib.augment.fov import coarse_field
-from thesislib.augment.layout import Field, place
+from thesislib.augment.layout import Field, box_pixels, place
 from thesislib.augment.medmix import CUTMIX, MedMixConfig, paste
 from thesislib.augment.medmix import medmix as mix
 from thesislib.errors import InputError
@@ -55,7 +56,6 @@ def permutation(images: Tensor, classes: Tensor, generator: torch.Generator) -> 
     return torch.where(k >= 2, swapped.roll(height // 2, dims=2), swapped)
 
 
-@torch.no_grad()
 def cutout(images: Tensor, classes: Tensor, generator: torch.Generator) -> Tensor:
     """Blacken as many square holes as the class says, 0 to 3, apart from each other.
 
@@ -63,19 +63,7 @@ def cutout(images: Tensor, classes: Tensor, generator: torch.Generator) -> Tenso
     Holes lie in the field of view, shrink where it has no room, and turn dark grey
     where the image is black already, so that their number can be seen.
     """
-    _check(images, classes, generator, num_classes=4)
-    num_images, channels, height, width = images.shape
-    side = max(4, round(HOLE * min(height, width)))
-    inside, cell = coarse_field(images)
-    sizes = torch.full((num_images, 3, 2), side, device=images.device)
-    field = Field(inside, cell, (height, width))
-    boxes = place(field, sizes, classes, min_side=4, generator=generator)
-    step = torch.arange(side, device=images.device)
-    rows, columns = step < boxes[..., 2, None], step < boxes[..., 3, None]
-    exists = torch.arange(3, device=images.device) < classes[:, None]
-    hole = (rows[..., None] & columns[..., None, :]) & exists[..., None, None]
-    black = images.new_zeros(num_images, 3, channels, side, side)
-    return paste(images, black, hole.float(), boxes, HOLE_VISIBLE)[0]
+    return _cut_holes(images, classes, generator)[0]
 
 
 @torch.no_grad()
@@ -107,38 +95,60 @@ def medmix(images: Tensor, classes: Tensor, generator: torch.Generator) -> Tenso
     return mix(images, classes, generator)[0]
 
 
-def medmix_with(
-    num_classes: int, config: MedMixConfig | None = None
-) -> "StrongAugmentation":
-    """Make MedMix with 0 .. `num_classes` - 1 lesions, for Figure 5.8."""
-    config = replace(config or MedMixConfig(), max_lesions=num_classes - 1)
-    return StrongAugmentation(
-        lambda images, classes, generator: mix(images, classes, generator, config)[0],
-        num_classes,
-    )
-
-
 @dataclass(frozen=True)
 class StrongAugmentation:
     """A strong augmentation f(images, classes, generator) and its number of classes."""
 
-    function: Callable[[Tensor, Tensor, torch.Generator], Tensor]
+    function: Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor | None]]
     num_classes: int
 
     def __call__(
         self, images: Tensor, classes: Tensor, generator: torch.Generator
     ) -> Tensor:
+        """Augment images (B, 3, H, W) by classes (B,)."""
+        return self.with_mask(images, classes, generator)[0]
+
+    def with_mask(
+        self, images: Tensor, classes: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return also the mask of what was pasted, (B, 1, H, W); None if nothing is."""
         return self.function(images, classes, generator)
 
 
-STRONG: dict[str, StrongAugmentation] = {
-    "rotation": StrongAugmentation(rotation, 4),
-    "permutation": StrongAugmentation(permutation, 4),
-    "cutout": StrongAugmentation(cutout, 4),
-    "gaussian-noise": StrongAugmentation(gaussian_noise, 4),
-    "cutmix": StrongAugmentation(cutmix, 4),
-    "medmix": StrongAugmentation(medmix, 4),
-}
+def medmix_with(
+    num_classes: int, config: MedMixConfig | None = None
+) -> StrongAugmentation:
+    """Make MedMix with 0 .. `num_classes` - 1 lesions, for Figure 5.8."""
+    config = replace(config or MedMixConfig(), max_lesions=num_classes - 1)
+    return StrongAugmentation(
+        lambda images, classes, generator: mix(images, classes, generator, config),
+        num_classes,
+    )
+
+
+@torch.no_grad()
+def _cut_holes(
+    images: Tensor, classes: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Images and mask of `cutout`."""
+    _check(images, classes, generator, num_classes=4)
+    num_images, channels, height, width = images.shape
+    side = max(4, round(HOLE * min(height, width)))
+    inside, cell = coarse_field(images)
+    sizes = torch.full((num_images, 3, 2), side, device=images.device)
+    field = Field(inside, cell, (height, width))
+    boxes = place(field, sizes, classes, min_side=4, generator=generator)
+    exists = torch.arange(3, device=images.device) < classes[:, None]
+    hole = box_pixels(boxes, side) & exists[..., None, None]
+    black = images.new_zeros(num_images, 3, channels, side, side)
+    return paste(images, black, hole.float(), boxes, HOLE_VISIBLE)
+
+
+def _without_mask(
+    function: Callable[[Tensor, Tensor, torch.Generator], Tensor],
+) -> Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, None]]:
+    """Give a function that pastes nothing the return values of one that does."""
+    return lambda *arguments: (function(*arguments), None)
 
 
 def _check(
@@ -146,3 +156,13 @@ def _check(
 ) -> None:
     check_images(images, generator)
     check_classes(classes, images, num_classes)
+
+
+STRONG: dict[str, StrongAugmentation] = {
+    "rotation": StrongAugmentation(_without_mask(rotation), 4),
+    "permutation": StrongAugmentation(_without_mask(permutation), 4),
+    "cutout": StrongAugmentation(_cut_holes, 4),
+    "gaussian-noise": StrongAugmentation(_without_mask(gaussian_noise), 4),
+    "cutmix": medmix_with(4, CUTMIX),
+    "medmix": medmix_with(4),
+}
