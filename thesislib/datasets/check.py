@@ -29,8 +29,8 @@ def list_datasets() -> str:
         lines.append(f"  layout     {reader.layout}")
         if reader.folders:
             place = _place(reader)
-            lines.append(f"  here       {place or 'no'}")
-            if place is None:
+            lines.append(f"  here       {place}")
+            if place == "no":
                 lines.append(f"  fetch      {reader.fetch}")
                 lines.append(f"  put it in  {paths.data_dir() / reader.folders[0]}")
             lines.append(f"  phantom    {reader.modality}")
@@ -80,7 +80,7 @@ def check(name: str, path: str | Path) -> tuple[str, bool]:
     repeated = repeats(items, hashes)
     lines.append(
         f"copies     {repeated['train']} in training, {repeated['test']} in test, "
-        f"{repeated['both labels']} of them both normal and abnormal"
+        f"{repeated['both labels']} contents both normal and abnormal"
     )
     lines.append(f"patients   {_patients(items)}")
     lines += [f"note       {note}" for note in listing.notes]
@@ -96,7 +96,7 @@ def _files(items: tuple[Item, ...], reader: Adapter) -> tuple[list[str], list[st
 
     def probe(item: Item) -> tuple[str, tuple[int, int], float | None] | str:
         try:
-            mode, _ = decode.inspect(item.path)
+            mode = decode.mode(item.path)
             _, full = decode.read_image(item.path, _PROBE, reader.box)
             if item.mask is None:
                 return mode, full, None
@@ -127,12 +127,13 @@ def _files(items: tuple[Item, ...], reader: Adapter) -> tuple[list[str], list[st
     return facts, [result for result in results if isinstance(result, str)]
 
 
-def _place(reader: Adapter) -> Path | None:
-    """Where the dataset lies in the data folder, if it does."""
+def _place(reader: Adapter) -> str:
+    """Where the dataset lies in the data folder, "no", or why it is incomplete."""
     try:
-        return locate(reader, "real", "")
-    except InputError:
-        return None
+        return str(locate(reader, "real", ""))
+    except InputError as error:
+        there = any((paths.data_dir() / name).is_dir() for name in reader.folders)
+        return str(error) if there else "no"
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -10,7 +10,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 VERSION = 1
 """Raised whenever the same file would decode to other values."""
 
-_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 exchange width and height
 _SIXTEEN_BIT = {"I;16", "I;16L", "I;16B", "I;16N"}
 
@@ -136,29 +136,36 @@ def otsu(grey: np.ndarray) -> int:
     return int(between.argmax())
 
 
-def inspect(path: Path) -> tuple[str, tuple[int, int]]:
-    """Mode (as Pillow names it) and upright size of an image, from its header alone.
+def mode(path: Path) -> str:
+    """Mode of an image, as Pillow names it, from its header alone.
 
     Raises:
         BadImageError: As `read_image`.
     """
     try:
         with Image.open(path, formats=_FORMATS) as image:
-            return image.mode, _upright(image)
+            return image.mode
     except Exception as error:
         raise _reason(path, error) from error
 
 
 def _open(path: Path, draft: int = 0) -> tuple[Image.Image, tuple[int, int]]:
-    """Load a file, upright; also its original width and height."""
+    """Load a file, upright; also its original width and height.
+
+    Args:
+        path: Image file.
+        draft: Side in pixels that a JPEG has to keep; 0 keeps it whole.
+    """
+    # Through a file object: given a name, Pillow (13.0) maps an uncompressed TIFF
+    # into memory and scrambles it if it is to be turned by 90 degrees.
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        with path.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
             full = _upright(image)
-            if draft:
+            if draft and image.format == "JPEG":
                 image.draft(None, (draft, draft))
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
-            return image, full
+            return image, full if image.format == "JPEG" else image.size
     except MemoryError:
         raise
     except Exception as error:  # a broken file may raise anything in its plugin
