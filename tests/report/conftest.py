@@ -69,7 +69,7 @@ def make_record(rows=None, *, seed=0, dataset="hyperkvasir", source="real", **ch
         "hardware": {},
         "device": "cpu",
         "threads": 1,
-        "stages": {},
+        "stages": [{"name": "train", "wall_seconds": 90.0}],
         "started": "2026-01-01T00:00:00+00:00",
         "finished": f"2026-01-{1 + seed % 28:02d}T01:00:00+00:00",
         "sessions": 1,

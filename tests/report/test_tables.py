@@ -109,7 +109,7 @@ def test_rows_of_two_runs_are_refused(made):
 
 
 def test_a_table_without_rows_is_refused(made):
-    with pytest.raises(InputError, match="no rows for Table 5.2"):
+    with pytest.raises(InputError, match=r"no rows for Table 5\.2"):
         beside([made.row()], "5.2")
 
 

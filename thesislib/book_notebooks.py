@@ -1,0 +1,298 @@
+"""Notebooks on their way into the book: what state they are in, and how they show.
+
+Everything here works on notebooks as dicts (nbformat 4), so that the book build
+needs neither nbformat nor a kernel.
+"""
+
+import copy
+import re
+from dataclasses import dataclass
+from html import escape
+from pathlib import PurePosixPath
+from typing import Any
+
+from thesislib.report import text
+from thesislib.report.records import MIME, records_of
+from thesislib.runs.record import is_sealed
+
+Notebook = dict[str, Any]
+
+COMPLETE, UNSEALED, UNFINISHED, FAILED = "complete", "unsealed", "unfinished", "failed"
+MEANING = {
+    COMPLETE: "finished and sealed",
+    UNSEALED: "ran through, but its record is missing or not sealed: no result",
+    UNFINISHED: "interrupted, killed or still running: no result",
+    FAILED: "stopped by an error: no result",
+}
+WIDGETS = "application/vnd.jupyter.widget-view+json"
+_ADDED = {"injected-parameters", "papermill-error-cell-tag"}  # by Papermill
+
+
+@dataclass(frozen=True)
+class NotebookRun:
+    """An executed notebook that was found, and what it is a run of."""
+
+    notebook: Notebook
+    where: str  # path below the repository
+    chapter: str
+    slug: str  # unique among the chapter's runs, fit for a file name
+    stale: bool  # other cells than the chapter has now
+
+    @property
+    def state(self) -> str:
+        return state(self.notebook)
+
+    @property
+    def record(self) -> dict[str, Any] | None:
+        """The record it displays, sealed or not; the last one if there are more."""
+        found = list(records_of(self.notebook))
+        return found[-1] if found else None
+
+    @property
+    def finished(self) -> str:
+        """When it ended, in UTC; "" if it did not."""
+        papermill = self.notebook["metadata"].get("papermill", {})
+        return papermill.get("end_time") or (self.record or {}).get("finished") or ""
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """As resolved by the run, else as given on the command line."""
+        if self.record is not None:
+            return self.record["parameters"]["resolved"]
+        return self.notebook["metadata"].get("papermill", {}).get("parameters") or {}
+
+    @property
+    def title(self) -> str:
+        """`Hyper-Kvasir (phantom), quick, seed 0`, or the file's name."""
+        found = self.parameters
+        if self.record is None or "dataset" not in found:
+            title = f"Run {PurePosixPath(self.where).stem}"
+        else:
+            source = self.record["dataset"]["source"]
+            data = text.DATASETS.get(found["dataset"], found["dataset"])
+            mark = " (phantom)" if source == "phantom" else ""
+            title = f"{data}{mark}, {found['preset']}, seed {found['seed']}"
+        notes = [] if self.state == COMPLETE else [self.state]
+        notes += ["stale"] if self.stale else []
+        return " – ".join([title, ", ".join(notes)]) if notes else title
+
+
+def state(notebook: Notebook) -> str:
+    """Whether a notebook holds a result; computed, as Papermill's own notes mislead.
+
+    After Ctrl-C, Papermill calls every cell completed. What tells is an error among
+    the outputs, a cell without a number, and the seal of the record.
+    """
+    code = [c for c in notebook["cells"] if c["cell_type"] == "code" and source(c)]
+    outputs = [output for cell in code for output in cell.get("outputs", [])]
+    if any(output["output_type"] == "error" for output in outputs):
+        return FAILED
+    papermill = notebook["metadata"].get("papermill")
+    if papermill is not None and not papermill.get("end_time"):
+        return UNFINISHED
+    if not code or any(cell.get("execution_count") is None for cell in code):
+        return UNFINISHED
+    records = list(records_of(notebook))
+    return COMPLETE if records and is_sealed(records[-1]) else UNSEALED
+
+
+def chapter_of(notebook: Notebook) -> str | None:
+    """Name of the chapter that a notebook is a run of; None if it is none."""
+    papermill = notebook["metadata"].get("papermill") or {}
+    if papermill.get("input_path"):
+        return PurePosixPath(papermill["input_path"].replace("\\", "/")).stem
+    return next((record["chapter"] for record in records_of(notebook)), None)
+
+
+def source(cell: dict[str, Any]) -> str:
+    """Text of a cell, without blanks around it."""
+    return "".join(cell["source"]).strip()
+
+
+def same_cells(run: Notebook, chapter: Notebook) -> bool:
+    """Whether a run was made from the chapter as it is now."""
+
+    def cells(notebook: Notebook) -> list[tuple[str, str]]:
+        return [
+            (cell["cell_type"], source(cell))
+            for cell in notebook["cells"]
+            if not _ADDED & set(cell["metadata"].get("tags", []))
+        ]
+
+    return cells(run) == cells(chapter)
+
+
+# --- how they show ---------------------------------------------------------------
+
+
+def source_page(chapter: Notebook, box: str) -> Notebook:
+    """The chapter's page while nothing has been run: the source, without outputs."""
+    page = copy.deepcopy(chapter)
+    for cell in page["cells"]:
+        if cell["cell_type"] == "code":
+            cell["outputs"], cell["execution_count"] = [], None
+    page["metadata"].pop("widgets", None)
+    return below_title(page, box)
+
+
+def run_page(
+    run: NotebookRun, box: str, *, title: str | None = None, suffix: str | None = None
+) -> Notebook:
+    """A run's page: its cells and outputs with a box on what it is.
+
+    Args:
+        run: The run.
+        box: Markdown below the title.
+        title: Another title than the chapter's.
+        suffix: Added to the labels that the notebook defines and to its references
+            to them, so that several runs of a chapter can stand in one book.
+    """
+    page = copy.deepcopy(run.notebook)
+    page["metadata"].pop("widgets", None)  # would fetch scripts from the network
+    page["cells"] = [
+        cell
+        for cell in page["cells"]
+        if "papermill-error-cell-tag" not in cell["metadata"].get("tags", [])
+    ]
+    for cell in page["cells"]:
+        cell["metadata"].pop("papermill", None)
+        if cell["cell_type"] == "code":
+            cell["outputs"] = [o for o in cell.get("outputs", []) if _shows(o)]
+    if suffix is not None:
+        _rename_labels(page, suffix)
+    return below_title(page, box, title)
+
+
+def _shows(output: dict[str, Any]) -> bool:
+    """Drop what a static page cannot show; False if nothing is left of an output."""
+    data = output.get("data")
+    if data is None:
+        return True
+    data.pop(MIME, None)
+    if WIDGETS in data:
+        data.pop(WIDGETS)
+        data.pop("text/plain", None)  # a widget's name in words
+    return bool(data)
+
+
+def below_title(page: Notebook, box: str, title: str | None = None) -> Notebook:
+    """Put a box right below the first heading; a page without one gets one."""
+    for cell in page["cells"]:
+        if cell["cell_type"] != "markdown":
+            continue
+        words = "".join(cell["source"])
+        if heading := re.search(r"^# .*$", words, re.M):
+            top = f"# {title}" if title else heading.group()
+            rest = words[heading.end() :]
+            cell["source"] = f"{words[: heading.start()]}{top}\n\n{box}\n{rest}"
+            return page
+    words = f"# {title or 'Untitled'}\n\n{box}\n"
+    first = {"cell_type": "markdown", "metadata": {}, "source": words}
+    if page.get("nbformat_minor", 0) >= 5:
+        first["id"] = "page-title"
+    page["cells"].insert(0, first)
+    return page
+
+
+_DEFINED = (
+    re.compile(r"^\(([^)\n]+)\)=[ \t]*$", re.M),  # (label)=
+    re.compile(r"^\$\$[ \t]*\(([\w.:-]+)\)[ \t]*$", re.M),  # $$ (label)
+    re.compile(r"^:(?:name|label):[ \t]*(\S+)[ \t]*$", re.M),  # :name: label
+)
+
+
+def _rename_labels(page: Notebook, suffix: str) -> None:
+    markdown = [cell for cell in page["cells"] if cell["cell_type"] == "markdown"]
+    words = "\n".join("".join(cell["source"]) for cell in markdown)
+    labels = {match for pattern in _DEFINED for match in pattern.findall(words)}
+    for cell in page["cells"]:
+        figure = cell["metadata"].get("mystnb", {}).get("figure", {})
+        if "name" in figure:
+            labels.add(figure["name"])
+            figure["name"] += suffix
+    if not labels:
+        return
+    names = "|".join(re.escape(label) for label in sorted(labels, key=len)[::-1])
+    anywhere = re.compile(
+        rf"(?P<before>^\(|^\$\$[ \t]*\(|^:(?:name|label):[ \t]*"
+        rf"|\{{(?:eq|ref|numref)\}}`(?:[^`<]*<)?|\]\(#?)(?P<label>{names})"
+        rf"(?=[)>`\s])",
+        re.M,
+    )
+    for cell in markdown:
+        cell["source"] = anywhere.sub(
+            rf"\g<before>\g<label>{suffix}", "".join(cell["source"])
+        )
+
+
+# --- boxes -----------------------------------------------------------------------
+
+
+def box(kind: str, title: str, body: str) -> str:
+    """A MyST admonition; `kind` is note, tip, warning or danger."""
+    return f"::::{{admonition}} {title}\n:class: {kind}\n{body}\n::::\n"
+
+
+def not_run_box(chapter: str, others: str) -> str:
+    body = (
+        "Only the source is shown. Run it from the repository's folder, then build "
+        "the book again:\n\n```bash\n"
+        f"papermill chapters/{chapter}.ipynb book/runs/{chapter}.ipynb\n"
+        "jupyter-book build book\n```\n"
+        f"`make report` does both for all chapters.\n{others}"
+    )
+    return box("warning", "Not run yet", body)
+
+
+def run_box(run: NotebookRun, others: str = "") -> str:
+    """What run a page shows, with what, and how far to trust it."""
+    lines = [MEANING[run.state][0].upper() + MEANING[run.state][1:] + "."]
+    if run.record is not None and run.record["dataset"]["source"] == "phantom":
+        lines.append(
+            "**Phantom**: the images are procedural stand-ins; numbers and figures "
+            "say something about the mechanism, nothing about patients."
+        )
+    if run.record is not None and run.record["dataset"].get("partial"):
+        lines.append("**Partial**: the data's counts differ from the publication's.")
+    if run.stale:
+        lines.append(
+            "**Stale**: the chapter has changed since; its present source may compute "
+            "something else."
+        )
+    lines.append(parameters(run))
+    kinds = {COMPLETE: "note", FAILED: "danger"}
+    kind = "warning" if run.stale else kinds.get(run.state, "warning")
+    body = "\n\n".join(line for line in lines if line)
+    return box(kind, f"Run `{run.where}`", f"{body}\n{others}")
+
+
+def parameters(run: NotebookRun) -> str:
+    """Parameters, time and hardware of a run in one line."""
+    words = [
+        f"{name} `{value}`"
+        for name, value in run.parameters.items()
+        if value not in ("", "auto", None, {})
+    ]
+    if run.finished:
+        words.append(f"finished {run.finished[:16].replace('T', ' ')} UTC")
+    if (record := run.record) is not None:
+        words.append(cost(record))
+    return ", ".join(words) + "." if words else ""
+
+
+def cost(record: dict[str, Any]) -> str:
+    """`3.2 minutes on cpu, 1 thread(s)`."""
+    seconds = sum(stage["wall_seconds"] for stage in record["stages"])
+    place = f"{record['device']}, {record['threads']} thread(s)"
+    return f"{seconds / 60:.1f} minutes on {place}"
+
+
+def run_list(runs: list[NotebookRun], folder: str) -> str:
+    """Links to other runs of a chapter; `folder` is relative to the page."""
+    if not runs:
+        return ""
+    lines = [
+        f"- [{escape(run.title)}]({folder}{run.chapter}--{run.slug}.ipynb)"
+        for run in runs
+    ]
+    return "\nOther runs of this chapter:\n\n" + "\n".join(lines) + "\n"

@@ -1,0 +1,316 @@
+"""Pages that the book build writes: the ledger, the claims, the inconsistencies.
+
+Tables are HTML inside Markdown, one line each, because a thousand Markdown cells
+take Sphinx longer than all the rest.
+"""
+
+from collections.abc import Iterable, Mapping
+from html import escape
+
+from thesislib import paper
+from thesislib.book_notebooks import cost
+from thesislib.report import text
+from thesislib.report.claims import Judged
+from thesislib.report.designs import Result
+from thesislib.report.ledger import OTHERS, VERDICTS, Entry, Ledger
+from thesislib.report.records import Run
+from thesislib.report.tables import STYLE
+
+Links = Mapping[str, str]  # seal of a run -> page, relative to results/
+
+TITLES = {
+    3: "ADGAN",
+    4: "CCD",
+    5: "PMSACL",
+    6: "IGD",
+    7: "MemMC-MAE",
+    8: "RTFM",
+    9: "Contrastive transformer",
+    10: "FSAD-Net",
+    11: "PEBAL",
+    None: "SALAD",
+}
+KINDS = {
+    "reproduced": "good",
+    "holds": "good",
+    "exceeds": "good",
+    "confirmed in direction": "good",
+    "falls short": "bad",
+    "fails": "bad",
+}
+
+
+def page_name(chapter: int | None) -> str:
+    """Name of a chapter's ledger page below results/, without suffix."""
+    return f"ledger_chapter_{chapter:02d}" if chapter else "ledger_salad"
+
+
+def chapter_title(chapter: int | None) -> str:
+    return f"Chapter {chapter}: {TITLES[chapter]}" if chapter else "SALAD paper"
+
+
+def ledger_pages(ledger: Ledger, links: Links) -> dict[str, str]:
+    """Name -> Markdown: an overview and one page a chapter."""
+    chapters = list(TITLES)
+    pages = {"ledger": _overview(ledger, links, chapters)}
+    for chapter in chapters:
+        entries = [e for e in ledger.entries if e.cell.chapter == chapter]
+        pages[page_name(chapter)] = _chapter(ledger, links, chapter, entries)
+    return pages
+
+
+def _overview(ledger: Ledger, links: Links, chapters: list[int | None]) -> str:
+    names = [*VERDICTS, *OTHERS]
+    rows = []
+    for chapter in chapters:
+        found = [e.verdict for e in ledger.entries if e.cell.chapter == chapter]
+        link = f'<a href="{page_name(chapter)}.html">{chapter_title(chapter)}</a>'
+        rows.append([link, len(found), *(found.count(name) or "–" for name in names)])
+    total = [sum(row[i] if row[i] != "–" else 0 for row in rows) for i in range(1, 9)]
+    rows.append(["<strong>all</strong>", *(n or "–" for n in total)])
+    counts = table(
+        "Published numbers by chapter and verdict.",
+        ["chapter", "numbers", *names],
+        rows,
+    )
+    notes = "".join(f"- {escape(problem)}\n" for problem in ledger.problems)
+    notes = f"\n## Passed over\n\n{notes}" if notes else ""
+    return (
+        "# The ledger\n\n"
+        "Every number printed in the thesis, in the MSACL preprint and in the SALAD "
+        "paper, with ours beside it where a sealed run states it. "
+        "[How to read](../how_to_read.md) explains the verdicts. The same on the "
+        "command line: `thesislib ledger`.\n\n"
+        f"{STYLE}\n\n{counts}\n\n## Runs that count\n\n{_runs(ledger.runs, links)}\n"
+        f"{notes}"
+    )
+
+
+def _runs(runs: Iterable[Run], links: Links) -> str:
+    rows = [
+        [
+            _linked(escape(run.where), links.get(run.record["seal"])),
+            _data(run.dataset, run.source, run.partial),
+            f"{run.preset}, {run.reading}",
+            run.seed,
+            run.finished[:16].replace("T", " "),
+            escape(cost(run.record)) + (" (recorded)" if run.recorded else ""),
+        ]
+        for run in runs
+    ]
+    if not rows:
+        return "Nothing has been run yet: `make report` makes the quick runs."
+    head = ["run", "data", "preset, reading", "seed", "finished (UTC)", "cost"]
+    return table("Sealed runs found in this checkout.", head, rows)
+
+
+def _chapter(
+    ledger: Ledger, links: Links, chapter: int | None, entries: list[Entry]
+) -> str:
+    parts = [
+        f"# Ledger, {chapter_title(chapter)}\n",
+        STYLE,
+    ]
+    for source in paper.tables():
+        if source["chapter"] == chapter:
+            own = [e for e in entries if e.cell.table == source["id"]]
+            parts.append(_section(source, own, links))
+    if extra := _others(ledger, links, chapter):
+        parts += ["## Ours without a published counterpart\n", extra]
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(source: dict, entries: list[Entry], links: Links) -> str:
+    """One published table: what we have a counterpart for, then the rest."""
+    where = text.SOURCES[source["source"]]
+    name = source["id"] if source["source"] == "thesis" else source["id"].split("-")[1]
+    of = "" if source["source"] == "thesis" else f" of the {where}"
+    parts = [f"## Table {name}{of}\n", f"{escape(source['caption'])}.\n"]
+    if source.get("split"):
+        parts.append(f"Split: {escape(source['split'])}.\n")
+    built = [entry for entry in entries if entry.counterpart is not None]
+    if built:
+        parts.append(_beside(built, source, links) + "\n")
+    commands = dict.fromkeys(
+        entry.counterpart.command for entry in built if entry.verdict == "not run"
+    )
+    if commands:
+        words = "Commands that run what was not run (each also with other seeds):"
+        parts.append(f"{words}\n\n```bash\n" + "\n".join(commands) + "\n```\n")
+    rest = [entry for entry in entries if entry.counterpart is None]
+    if rest:
+        parts.append(_published_only(rest, source, bool(built)) + "\n")
+    if source.get("notes"):
+        items = "".join(f"<li>{escape(note)}</li>" for note in source["notes"])
+        parts.append(
+            f"<details><summary>Notes on Table {name}</summary><ul>{items}</ul>"
+            "</details>\n"
+        )
+    return "\n".join(parts)
+
+
+def _beside(entries: list[Entry], source: dict, links: Links) -> str:
+    rows = []
+    for entry in entries:
+        cell = entry.cell
+        name = escape(cell.method)
+        if cell.setting.get("dataset"):
+            name += f", {text.DATASETS[cell.setting['dataset']]}"
+        start = [name, escape(text.metric(cell.metric)), text.published(cell)]
+        if not entry.results:
+            rows.append([*start, *["–"] * 6, badge("not run")])
+        for number, result in enumerate(entry.results):
+            status = badge(text.status(entry) if number == 0 else "see above")
+            rows.append([*start, *_ours(result, links), status])
+            start = ["", "", ""]
+    head = ["method", "metric", "published", "ours", "95 % interval", "seeds"]
+    head += ["data", "preset, reading", "settings", "verdict"]
+    return table(f"Table {source['id']}: published and ours.", head, rows)
+
+
+def _ours(result: Result, links: Links) -> list[str]:
+    mark = f' <span class="thesis-mark">{result.mark}</span>' if result.mark else ""
+    seeds = f"{len(result.seeds)} ({', '.join(map(str, result.seeds))})"
+    if result.recorded:
+        seeds += ", recorded"
+    return [
+        text.value(result) + mark,
+        f'<span title="{escape(result.interval)}">{text.interval(result)}</span>'
+        f"<small>{escape(result.interval)}</small>",
+        seeds,
+        _data(result.dataset, result.source, result.partial),
+        f"{result.preset}, {result.reading}",
+        result.settings,
+    ]
+
+
+def _published_only(entries: list[Entry], source: dict, others: bool) -> str:
+    """Rows that nobody has built yet, as printed: a line a method."""
+    metrics = list(dict.fromkeys(entry.cell.metric for entry in entries))
+    lines: dict[int, tuple[Entry, dict[str, str]]] = {}
+    for entry in entries:
+        row = next(
+            i
+            for i, printed in enumerate(source["rows"])
+            if printed["key"] == entry.cell.row
+            and printed["setting"] == entry.cell.setting
+        )
+        shown = text.published(entry.cell)
+        lines.setdefault(row, (entry, {}))[1][entry.cell.metric] = shown
+    names = [entry.cell.method for entry, _ in lines.values()]
+    rows = []
+    for entry, values in lines.values():
+        name = entry.cell.method
+        if names.count(name) > 1:
+            name = f"{name} ({text.setting(entry.cell.setting)})"
+        numbers = (values.get(metric, "–") for metric in metrics)
+        rows.append([escape(name), *numbers, badge("not implemented")])
+    head = ["method", *(escape(text.metric(m)) for m in metrics), "verdict"]
+    kind = "the other published numbers" if others else "published numbers"
+    return table(f"Table {source['id']}: {kind}.", head, rows)
+
+
+def _others(ledger: Ledger, links: Links, chapter: int | None) -> str:
+    rows = []
+    for row, result in ledger.others:
+        if chapter is None or not result.chapter.startswith(f"{chapter:02d}_"):
+            continue
+        name = row["row"].replace("-", " ")
+        if extra := text.setting(row["setting"]):
+            name += f" ({extra})"
+        rows.append([escape(name), escape(text.metric(row["metric"]))])
+        rows[-1] += _ours(result, links)
+    head = ["method", "metric", "ours", "95 % interval", "seeds", "data"]
+    head += ["preset, reading", "settings"]
+    return table("Rows of ours that no publication has.", head, rows) if rows else ""
+
+
+def claims_page(judged: Iterable[Judged]) -> str:
+    """Markdown: all claims, chapter by chapter."""
+    judged = list(judged)
+    states = [one.state.partition(":")[0] for one in judged]
+    counts = ", ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states))
+    parts = [
+        "# The claims\n",
+        f"{len(judged)} claims that the texts make in words: {counts}.\n"
+        "*In print* says whether the text agrees with its own tables; *here* what our "
+        "rows say. Anything but *not implemented* is one tested function over ledger "
+        "rows.\n",
+        STYLE,
+    ]
+    for chapter in dict.fromkeys(one.claim["chapter"] for one in judged):
+        own = [one for one in judged if one.claim["chapter"] == chapter]
+        rows = [_claim_row(one) for one in own]
+        caption = f"Claims of {chapter_title(chapter)}."
+        head = ["claim", "in words", "in print", "here"]
+        parts.append(f"## {chapter_title(chapter)}\n")
+        parts.append(table(caption, head, rows, kind="thesis-prose"))
+    return "\n\n".join(parts) + "\n"
+
+
+def _claim_row(one: Judged) -> list[str]:
+    here = badge(one.state)
+    if one.part and one.implemented:
+        here += f" judged: {escape(one.part)}."
+    if one.finding is not None:
+        here += f" {escape(one.finding.detail)}."
+        if one.finding.reasons:
+            here += f" ({escape(', '.join(one.finding.reasons))})"
+    claim = one.claim
+    words = [escape(claim["text"]), escape(claim["table_check"])]
+    return [claim["id"], *words, here]
+
+
+def inconsistencies_table() -> str:
+    """Markdown: where text, tables and captions of the publications disagree."""
+    rows = [
+        [
+            item["id"],
+            item["type"],
+            escape(", ".join(item["where"])),
+            escape(item["detail"]),
+            escape(item["suggestion"] or "–"),
+        ]
+        for item in paper.inconsistencies()
+    ]
+    head = ["id", "kind", "where", "what", "used here"]
+    caption = "Disagreements within and between the publications."
+    return f"{STYLE}\n\n{table(caption, head, rows, kind='thesis-prose')}\n"
+
+
+def table(
+    caption: str, head: list[str], rows: Iterable[list], kind: str = "thesis-ledger"
+) -> str:
+    """An HTML table that scrolls by itself; cells are HTML, the first is a header."""
+    top = "".join(f'<th scope="col">{name}</th>' for name in head)
+    body = "".join(
+        f'<tr><th scope="row">{row[0]}</th>'
+        + "".join(f"<td>{cell}</td>" for cell in row[1:])
+        + "</tr>"
+        for row in rows
+    )
+    return (
+        f'<div class="thesis-scroll" tabindex="0" role="region" '
+        f'aria-label="{escape(caption)}"><table class="thesis-table {kind}">'
+        f"<caption>{escape(caption)}</caption>"
+        f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def badge(state: str) -> str:
+    """A verdict as a label whose words, not colour alone, say what it is."""
+    plain, _, reasons = state.partition(": ")
+    kind = KINDS.get(plain, "plain")
+    rest = f": {escape(reasons)}" if reasons else ""
+    return f'<span class="thesis-verdict {kind}">{escape(plain)}</span>{rest}'
+
+
+def _data(dataset: str, source: str, partial: bool) -> str:
+    name = escape(text.DATASETS.get(dataset, dataset))
+    if source == "phantom":
+        return f'{name} <span class="thesis-mark">phantom</span>'
+    return name + (' <span class="thesis-mark">partial</span>' if partial else "")
+
+
+def _linked(words: str, target: str | None) -> str:
+    return f'<a href="{target}">{words}</a>' if target else words
