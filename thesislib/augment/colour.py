@@ -118,7 +118,7 @@ def _chroma_plane(device: torch.device) -> tuple[Tensor, Tensor]:
     yiq = torch.tensor((LUMA, _I, _Q), dtype=torch.float64)
     inverse = torch.linalg.inv(yiq)
     turn = torch.zeros(3, 3, dtype=torch.float64)
-    turn[1, 2], turn[2, 1] = -1.0, 1.0
+    turn[1, 2], turn[2, 1] = 1.0, -1.0  # from red toward green, as HSV counts
     chroma = torch.eye(3, dtype=torch.float64) - yiq[0].expand(3, 3)  # I - 1 w^T
     quarter_turn = inverse @ turn @ yiq
     return chroma.float().to(device), quarter_turn.float().to(device)

@@ -77,9 +77,8 @@ def mask_bounds(mask: Tensor) -> Tensor:
     """
     starts, stops = [], []
     for dim in (3, 2):
-        line = mask[:, 0].any(dim=dim - 1).to(torch.uint8)  # (B, H or W)
-        size = line.shape[1]
-        some = line.any(dim=1)
+        occupied = mask[:, 0].any(dim=dim - 1)  # (B, H or W)
+        line, size, some = occupied.byte(), occupied.shape[1], occupied.any(dim=1)
         starts.append(torch.where(some, line.argmax(dim=1), size))
         stops.append(torch.where(some, size - line.flip(1).argmax(dim=1), 0))
     return torch.stack(starts + stops, dim=1)
