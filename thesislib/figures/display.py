@@ -51,7 +51,9 @@ def png_bytes(fig: Figure, dpi: int = DPI) -> bytes:
 
 def _in_256_colours(image: Image.Image) -> Image.Image:
     """Quantise without dithering, which would cost more bytes than it saves."""
-    quantised = image.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=1, dither=0)
+    method = Image.Quantize.MEDIANCUT
+    enough = 1 + image.width * image.height // 200  # pixels that may still move
+    quantised = image.quantize(256, method, kmeans=enough, dither=Image.Dither.NONE)
     palette = np.array(quantised.getpalette()).reshape(-1, 3)
     palette[np.abs(palette - 255).sum(axis=1).argmin()] = 255
     quantised.putpalette(palette.ravel().tolist())

@@ -72,6 +72,37 @@ def medmix_examples(
 
 
 @style.styled
+def examples(
+    images: Any, labels: Any, masks: Any = None, kinds: Sequence[str] | None = None
+) -> Figure:
+    """Draw test images: normal ones above, abnormal ones below, as many as given.
+
+    Args:
+        images: (N, 3, H, W) or (N, H, W, 3).
+        labels: (N,), 0 normal, 1 abnormal.
+        masks: (N, H, W), True on the lesion, outlined; or None.
+        kinds: (N,) names of the kinds of abnormality, written above; or None.
+    """
+    images, labels = as_images(images), as_array(labels)
+    masks = as_masks(masks, len(images))
+    rows = [np.flatnonzero(labels == label) for label in (0, 1)]
+    rows = [row for row in rows if len(row)]
+    figure, axes = _tiles(len(rows), max(map(len, rows)), images.shape[1:3])
+    for row, members in enumerate(rows):
+        for column, ax in enumerate(axes[row]):
+            if column >= len(members):
+                ax.remove()
+                continue
+            index = members[column]
+            _show(ax, images[index])
+            if masks is not None:
+                outline(ax, masks[index])
+            title = kinds[index] if kinds else _class_text(bool(labels[index]))
+            ax.set_title(title, fontsize=9, loc="center", fontweight="normal")
+    return figure
+
+
+@style.styled
 def strong_examples(
     images: Mapping[str, Any], class_names: Mapping[str, Sequence[str]] | None = None
 ) -> Figure:
