@@ -29,6 +29,7 @@ class Opened:
         work: Where it is computed: `final`, or `<final>.new` beside a sealed one.
         state: `NEW`, `RESUMED` or `SEALED` (to be reused).
         record: What `run.json` in `work` holds, None if there is none.
+        stages: What earlier sessions spent on what is still used, see `stages`.
         reason: Why it starts, resumes or is reused, a phrase for the reader.
         lock: Held until the run is over.
     """
@@ -37,6 +38,7 @@ class Opened:
     work: Path
     state: str
     record: dict[str, Any] | None
+    stages: list[dict[str, Any]]
     reason: str
     lock: Lock
 
@@ -101,7 +103,7 @@ def _open(final: Path, lock: Lock, notebook: str | None, overwrite: bool) -> Ope
             return _opened(final, final, lock, SEALED, reason)
         _carry_over(final, new)
         reason = f"anew, because {', '.join(changed[:3])} changed since it was sealed"
-        return _opened(final, new, lock, NEW, reason)
+        return _opened(final, new, lock, NEW, reason, record["stages"])
     work = new if is_sealed else final
     if not is_sealed and record is not None and record["status"] != "running":
         raise InputError(
@@ -129,12 +131,25 @@ def settle(opened: Opened) -> None:
         raise atomic.cannot_write(opened.final, error) from error
 
 
-def _opened(final: Path, work: Path, lock: Lock, state: str, reason: str) -> Opened:
+def _opened(
+    final: Path,
+    work: Path,
+    lock: Lock,
+    state: str,
+    reason: str,
+    stages: list[dict[str, Any]] | None = None,
+) -> Opened:
     work.mkdir(parents=True, exist_ok=True)
     atomic.clean(work)
     record = records.read(work / "run.json")
     return Opened(
-        final=final, work=work, state=state, record=record, reason=reason, lock=lock
+        final=final,
+        work=work,
+        state=state,
+        record=record,
+        stages=stages or (record or {}).get("stages", []),
+        reason=reason,
+        lock=lock,
     )
 
 

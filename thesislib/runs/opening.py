@@ -77,7 +77,7 @@ def start(
             "hardware": provenance.hardware() | device.describe(chosen),
             "device": str(chosen),
             "threads": threads,
-            "stages": earlier.get("stages", []),
+            "stages": list(opened.stages),
             "started": earlier.get("started") or now(),
             "finished": None,
             "sessions": earlier.get("sessions", 0) + 1,

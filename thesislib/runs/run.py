@@ -221,6 +221,11 @@ class Run:
         self._rows[key] = entry
 
     @property
+    def record(self) -> dict[str, Any]:
+        """The record as it stands; without rows until the run is sealed."""
+        return self._record
+
+    @property
     def rows(self) -> list[dict[str, Any]]:
         """The rows so far, in the order they were first added."""
         return list(self._rows.values())
@@ -298,12 +303,16 @@ class Run:
         self.sealed = True
 
     def _losses(self) -> str:
-        """Losses of all stages as JSON lines."""
-        return "".join(
-            records.canonical({"stage": stage, **row}) + "\n"
-            for stage, loop in self._loops.items()
-            for row in loop.history
-        )
+        """Losses of all finished stages as JSON lines, also of those not opened again
+        because what followed from them was stored."""
+        lines = []
+        for head in sorted(self.folder.glob("checkpoints/*/checkpoint.json")):
+            about = json.loads(head.read_text(encoding="utf-8"))
+            if about["finished"]:
+                text = (head.parent / "losses.jsonl").read_text(encoding="utf-8")
+                stage = {"stage": about["identity"]["stage"]}
+                lines += [stage | json.loads(line) for line in text.splitlines()]
+        return "".join(records.canonical(line) + "\n" for line in lines)
 
     def _show(self) -> None:
         """Show the record, so that a notebook carries its own numbers."""

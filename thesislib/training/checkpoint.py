@@ -52,26 +52,31 @@ def save(
     Raises:
         InputError: If a file cannot be written or a state cannot be read back.
     """
-    files = {}
-    for name, data in (
-        (f"weights-{step:07d}.safetensors", _pack_tensors(saving)),
-        (f"state-{step:07d}.pt", _pack_states(saving)),
-    ):
-        atomic.write_bytes(folder / name, data)
-        files[name] = hashlib.sha256(data).hexdigest()
-    atomic.write_json(
-        folder / "checkpoint.json",
-        {
-            "schema": SCHEMA,
-            "step": step,
-            "finished": finished,
-            "device": device,
-            "num_losses": num_losses,
-            "identity": dict(identity),
-            "sources": provenance.source_hashes(provenance.BESIDE_WEIGHTS),
-            "files": files,
-        },
-    )
+    contents = {
+        f"weights-{step:07d}.safetensors": _pack_tensors(saving),
+        f"state-{step:07d}.pt": _pack_states(saving),
+    }
+    files = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+    try:
+        for name, data in contents.items():
+            atomic.write_bytes(folder / name, data)
+        atomic.write_json(
+            folder / "checkpoint.json",
+            {
+                "schema": SCHEMA,
+                "step": step,
+                "finished": finished,
+                "device": device,
+                "num_losses": num_losses,
+                "identity": dict(identity),
+                "sources": provenance.source_hashes(provenance.BESIDE_WEIGHTS),
+                "files": files,
+            },
+        )
+    except InputError:  # a full disk: leave it the room it had
+        for name in files:
+            (folder / name).unlink(missing_ok=True)
+        raise
     for path in (*folder.glob("weights-*"), *folder.glob("state-*")):
         if path.name not in files:
             path.unlink(missing_ok=True)
