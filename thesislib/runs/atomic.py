@@ -60,8 +60,8 @@ def write_json(path: Path, value: object) -> None:
 
 
 def clean(folder: Path) -> None:
-    """Remove temporary files that a killed process left in `folder`."""
-    for path in folder.glob(f".*{SUFFIX}"):
+    """Remove temporary files that a killed process left in or below `folder`."""
+    for path in folder.rglob(f".*{SUFFIX}"):
         path.unlink(missing_ok=True)
 
 

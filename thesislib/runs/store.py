@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,11 @@ from thesislib.runs.record import canonical
 
 COLUMNS = ("row", "setting", "id", "label", "patient", "score")
 _ABOUT = "__about__"  # array with the JSON that says what the others belong to
+
+DAMAGE = (  # what reading an absent or damaged file may raise
+    *(OSError, EOFError, ValueError, KeyError, TypeError, IndexError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 Key = tuple[str, str]  # row, setting as canonical JSON
 
@@ -149,7 +155,7 @@ def once(
             provenance.changed_modules(stored["sources"])
         ):
             return arrays
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+    except DAMAGE:
         pass  # absent or damaged
     arrays = {name: np.asarray(array) for name, array in compute().items()}
     checked_arrays(arrays, f"The arrays {path.stem}")

@@ -5,7 +5,6 @@ rows, the image metrics from `scores.csv`, the pixel metrics from `histograms.np
 and which modules have changed since.
 """
 
-import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from thesislib import paper
 from thesislib.errors import InputError
 from thesislib.runs import atomic, provenance
 from thesislib.runs import record as records
-from thesislib.runs.store import Histograms, Key, Scores
+from thesislib.runs.store import DAMAGE, Histograms, Key, Scores
 
 TOLERANCE = 1e-9  # of a recomputed metric: the same formula in another NumPy
 IMAGE = ("auc", "ap", "sensitivity", "specificity", "accuracy")
@@ -136,7 +135,7 @@ def _metrics(folder: Path, record: dict[str, Any]) -> tuple[list[str], list[str]
     try:
         scores = Scores.read(folder / "scores.csv")
         histograms = Histograms.read(folder / "histograms.npz")
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         return [f"scores.csv or histograms.npz cannot be read ({error})"], []
     known: dict[tuple[str, Key], dict[str, Any]] = {}
     wrong, absent = [], []
