@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from thesislib.datasets.base import NORMAL, Adapter, Item, Listing
-from thesislib.datasets.filelist import image_files, is_leftover, relative
+from thesislib.datasets.filelist import image_files, relative
 from thesislib.errors import InputError
 
 _NAME = re.compile(r"(normal|abnormal)_(?:.*_)?(\d+)\.\w+", re.IGNORECASE)
@@ -44,9 +44,8 @@ class LiuColonoscopy(Adapter):
     def locate(self, folder: Path) -> Path | None:
         if not all((folder / part).is_dir() for part in ("train", "test")):
             return None
-        files = (path for path in (folder / "test").iterdir() if not is_leftover(path))
-        first = next(files, None)
-        return folder if first is not None and _NAME.fullmatch(first.name) else None
+        names = (path.name for path in (folder / "test").iterdir())
+        return folder if any(map(_NAME.fullmatch, names)) else None
 
     def listing(self, folder: Path) -> Listing:
         items, notes, unused = [], [], 0

@@ -71,7 +71,7 @@ class Located:
     seed: int = 0  # phantoms only
     phantom: PhantomSize | None = None
     on_bad_image: str = "error"
-    adapter: Adapter | None = field(default=None, repr=False)
+    adapter: Adapter | None = field(default=None, repr=False, compare=False)
     folder: Path | None = field(default=None, repr=False)
     items: tuple[Item, ...] = field(default=(), repr=False)
     hashes: dict[Path, str] = field(default_factory=dict, repr=False)
