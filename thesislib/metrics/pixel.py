@@ -60,7 +60,9 @@ class PixelHistogram:
         self._normal: list[NDArray[np.uint32]] = []  # keys not yet counted
         self._abnormal: list[NDArray[np.uint32]] = []
         self._overlap: list[NDArray[np.float64]] = []
-        self._num_pending = 0
+        self._num_pending = 0  # pixels
+        self._num_counted = 0
+        self._num_fitted = 0  # of those counted when the grid was last fitted
         self._recorded: dict[str, Bounded] = {}
         self._bounds: PixelBounds | None = None
 
@@ -106,6 +108,7 @@ class PixelHistogram:
         self._abnormal += other._abnormal
         self._overlap += other._overlap
         self._num_pending += other._num_pending
+        self._num_counted += other._num_counted
         if (
             self._num_pending >= self.chunk_pixels
             or self._counts.grid.num_bins > self.num_bins
@@ -271,28 +274,42 @@ class PixelHistogram:
         """Move held pixels into the grid, which is first made fine enough for them."""
         pending = self._pending()
         self._normal, self._abnormal, self._overlap = [], [], []
+        self._num_counted += self._num_pending
         self._num_pending = 0
         pixels = _count_pages(pending[0]) + _count_pages(pending[1])
         bits = self._counts.grid.bits
-        new = (bits == UNMET) & (pixels > 0)
-        if new.any():
-            bits = np.where(new, first_bits(pixels, self.num_bins), bits)
-            self._regrid(bits)
-        for attempt in range(5):  # costs foretell the next grid only roughly
+        new = first_bits(pixels, self.num_bins, self._num_counted)
+        unmet = (bits == UNMET) & (pixels > 0)
+        if unmet.any():
+            self._regrid(np.where(unmet, new, bits))
+        if (
+            self._num_counted >= 2 * self._num_fitted
+            or (new > bits + 3).any()  # many pixels in coarse bins
+            or self._counts.grid.num_bins > self.num_bins
+        ):
+            self._fit(pending)
+        self._counts.add(*pending)
+
+    def _fit(self, pending: tuple[NDArray, NDArray, NDArray]) -> None:
+        """Share out the bits of the grid anew if that makes the metrics more exact.
+
+        A page that holds much already gets no finer: what it holds would stay coarse.
+        """
+        self._num_fitted = self._num_counted
+        for _ in range(4):  # costs foretell the next grid only roughly
             trial = self._counts.copy()
             trial.add(*pending)
             costs, bits = trial.page_costs(), trial.grid.bits
             fits = trial.grid.num_bins <= self.num_bins
-            if attempt == 4:
-                break
-            if fits and costs[(bits >= 0) & (bits < 16)].sum() <= COST_GOAL:
-                break
+            if fits and costs[bits < 16].sum() <= COST_GOAL:
+                return
             best = best_bits(bits, costs, self.num_bins)
+            held = 4 * self._counts.page_pixels() > trial.page_pixels()
+            best = np.where(held, np.minimum(best, bits), best)
             foreseen = (costs * np.exp2(bits.astype(float) - best))[best < 16].sum()
             if fits and foreseen > WORTH_WHILE * costs[bits < 16].sum():
-                break
+                return
             self._regrid(best)
-        self._counts = trial
 
     def _regrid(self, bits: NDArray[np.int8]) -> None:
         self._counts, loose = self._counts.moved(PageGrid(bits))
@@ -390,7 +407,7 @@ def _common_bits(a: Counts, b: Counts) -> NDArray[np.int8]:
     The fewer of the two, as folding loses nothing to intervals; the more where the
     coarser side holds little of the page.
     """
-    pixels = [c.grid.sum_pages((c.normal + c.abnormal) * 1.0) for c in (a, b)]
+    pixels = a.page_pixels(), b.page_pixels()
     bits_a, bits_b = a.grid.bits, b.grid.bits
     few, many = np.minimum(bits_a, bits_b), np.maximum(bits_a, bits_b)
     coarse = np.where(bits_a <= bits_b, pixels[0], pixels[1])

@@ -128,34 +128,43 @@ class Counts:
         moved.overlap += np.bincount(bins, kept.overlap, size)
         return moved, counted.take(finer)
 
+    def page_pixels(self) -> NDArray[np.float64]:
+        """Pixels in each page, (NUM_PAGES,)."""
+        return self.grid.sum_pages((self.normal + self.abnormal).astype(np.float64))
+
     def page_costs(self) -> NDArray[np.float64]:
         r"""Share of each page in the error bounds, in units of the tolerances.
 
         A bin with fractions $n$ of the normal and $p$ of the abnormal pixels leaves
         $np/2$ of the AUROC open, likewise PRO with $p$ replaced by its overlap over
         the limit, and of AP half the change of precision inside the bin times $p$.
-        The term $(n + p)^2 / 4$ stands for pixels yet to come: those of one class may
-        fall where so far only the other was.
+        Pixels yet to come may fall where so far only the other class was, so $p$ and
+        the overlap are each raised by $(n + p) / 2$.
         """
         n = self.normal / max(self.normal.sum(), 1)
         p = self.abnormal / max(self.abnormal.sum(), 1)
-        cost = n * p + (n + p) ** 2 / 4
-        fpr = 1 - np.cumsum(n)  # above the bin
         overlap = self.overlap / max(self.overlap.sum(), 1e-300)
-        cost += n * overlap * ((fpr <= PRO_LIMIT + FPR_MARGIN) / PRO_LIMIT)
+        cost = (n + p) / 2
+        within = 1 - np.cumsum(n) <= PRO_LIMIT + FPR_MARGIN  # FPR above the bin
+        overlap += cost
+        overlap *= within / PRO_LIMIT
+        cost = n * (p + cost + overlap)
         cost /= 2 * AREA_TOLERANCE
-        tp = np.cumsum(self.abnormal[::-1])[::-1]
-        fp = np.cumsum(self.normal[::-1])[::-1]
-        change = self.normal * tp + self.abnormal * fp / 2
-        both = np.maximum(tp + fp, 1).astype(np.float64)
-        cost += p * change / both**2 / (2 * AP_TOLERANCE)
+        tp = np.cumsum(self.abnormal[::-1])[::-1].astype(np.float64)
+        fp = np.cumsum(self.normal[::-1])[::-1].astype(np.float64)
+        p *= self.normal * tp + self.abnormal * fp / 2
+        tp += fp
+        p /= np.maximum(tp, 1) ** 2
+        p /= 2 * AP_TOLERANCE
+        cost += p
         return self.grid.sum_pages(cost)
 
 
-def first_bits(pixels: NDArray[np.int64], num_bins: int) -> NDArray[np.int8]:
-    """Bits of pages in proportion to their pixels, (NUM_PAGES,)."""
-    share = num_bins * pixels / max(pixels.sum(), 1)
-    bits = np.floor(np.log2(np.maximum(share, 1)))
+def first_bits(
+    pixels: NDArray[np.int64], num_bins: int, num_pixels: int
+) -> NDArray[np.int8]:
+    """Bits of pages in proportion to their share of all pixels, (NUM_PAGES,)."""
+    bits = np.floor(np.log2(np.maximum(num_bins * (pixels / num_pixels), 1)))
     return np.where(pixels > 0, np.minimum(bits, 16), UNMET).astype(np.int8)
 
 
