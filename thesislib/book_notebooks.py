@@ -196,7 +196,7 @@ def below_title(page: Notebook, box: str, title: str | None = None) -> Notebook:
 
 _DEFINED = (
     re.compile(r"^\(([^)\n]+)\)=[ \t]*$", re.M),  # (label)=
-    re.compile(r"^\$\$[ \t]*\(([\w.:-]+)\)[ \t]*$", re.M),  # $$ (label)
+    re.compile(r"\$\$[ \t]*\(([\w.:-]+)\)[ \t]*$", re.M),  # $$ (label)
     re.compile(r"^:(?:name|label):[ \t]*(\S+)[ \t]*$", re.M),  # :name: label
 )
 
@@ -214,7 +214,7 @@ def _rename_labels(page: Notebook, suffix: str) -> None:
         return
     names = "|".join(re.escape(label) for label in sorted(labels, key=len)[::-1])
     anywhere = re.compile(
-        rf"(?P<before>^\(|^\$\$[ \t]*\(|^:(?:name|label):[ \t]*"
+        rf"(?P<before>^\(|\$\$[ \t]*\(|^:(?:name|label):[ \t]*"
         rf"|\{{(?:eq|ref|numref)\}}`(?:[^`<]*<)?|\]\(#?)(?P<label>{names})"
         rf"(?=[)>`\s])",
         re.M,
@@ -246,7 +246,8 @@ def not_run_box(chapter: str, others: str) -> str:
 
 def run_box(run: NotebookRun, others: str = "") -> str:
     """What run a page shows, with what, and how far to trust it."""
-    lines = [MEANING[run.state][0].upper() + MEANING[run.state][1:] + "."]
+    meaning = MEANING[run.state]
+    lines = [f"{meaning[0].upper()}{meaning[1:]}. {parameters(run)}"]
     if run.record is not None and run.record["dataset"]["source"] == "phantom":
         lines.append(
             "**Phantom**: the images are procedural stand-ins; numbers and figures "
@@ -259,17 +260,16 @@ def run_box(run: NotebookRun, others: str = "") -> str:
             "**Stale**: the chapter has changed since; its present source may compute "
             "something else."
         )
-    lines.append(parameters(run))
     kinds = {COMPLETE: "note", FAILED: "danger"}
     kind = "warning" if run.stale else kinds.get(run.state, "warning")
-    body = "\n\n".join(line for line in lines if line)
-    return box(kind, f"Run `{run.where}`", f"{body}\n{others}")
+    body = "\n\n".join([*lines, f"Notebook: `{run.where}`"])
+    return box(kind, f"This page shows a run: {run.title}", f"{body}\n{others}")
 
 
 def parameters(run: NotebookRun) -> str:
-    """Parameters, time and hardware of a run in one line."""
+    """Parameters, time and hardware of a run in a sentence."""
     words = [
-        f"{name} `{value}`"
+        f"{name} {value}"
         for name, value in run.parameters.items()
         if value not in ("", "auto", None, {})
     ]
@@ -277,13 +277,15 @@ def parameters(run: NotebookRun) -> str:
         words.append(f"finished {run.finished[:16].replace('T', ' ')} UTC")
     if (record := run.record) is not None:
         words.append(cost(record))
-    return ", ".join(words) + "." if words else ""
+    sentence = ", ".join(words)
+    return f"{sentence[0].upper()}{sentence[1:]}." if words else ""
 
 
 def cost(record: dict[str, Any]) -> str:
-    """`3.2 minutes on cpu, 1 thread(s)`."""
+    """`3.2 minutes on cpu, 1 thread`."""
     seconds = sum(stage["wall_seconds"] for stage in record["stages"])
-    place = f"{record['device']}, {record['threads']} thread(s)"
+    threads = record["threads"]
+    place = f"{record['device']}, {threads} thread{'s' * (threads != 1)}"
     return f"{seconds / 60:.1f} minutes on {place}"
 
 

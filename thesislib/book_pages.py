@@ -12,7 +12,7 @@ from thesislib.book_notebooks import cost
 from thesislib.report import text
 from thesislib.report.claims import Judged
 from thesislib.report.designs import Result
-from thesislib.report.ledger import OTHERS, VERDICTS, Entry, Ledger
+from thesislib.report.ledger import Entry, Ledger
 from thesislib.report.records import Run
 from thesislib.report.tables import STYLE
 
@@ -60,18 +60,19 @@ def ledger_pages(ledger: Ledger, links: Links) -> dict[str, str]:
 
 
 def _overview(ledger: Ledger, links: Links, chapters: list[int | None]) -> str:
-    names = [*VERDICTS, *OTHERS]
+    names = [name for name, count in ledger.counts().items() if count]
     rows = []
     for chapter in chapters:
         found = [e.verdict for e in ledger.entries if e.cell.chapter == chapter]
         link = f'<a href="{page_name(chapter)}.html">{chapter_title(chapter)}</a>'
         rows.append([link, len(found), *(found.count(name) or "–" for name in names)])
-    total = [sum(row[i] if row[i] != "–" else 0 for row in rows) for i in range(1, 9)]
-    rows.append(["<strong>all</strong>", *(n or "–" for n in total)])
+    total = [ledger.counts()[name] for name in names]
+    rows.append(["<strong>all</strong>", sum(total), *total])
     counts = table(
         "Published numbers by chapter and verdict.",
         ["chapter", "numbers", *names],
         rows,
+        "thesis-counts",
     )
     notes = "".join(f"- {escape(problem)}\n" for problem in ledger.problems)
     notes = f"\n## Passed over\n\n{notes}" if notes else ""
@@ -89,19 +90,20 @@ def _overview(ledger: Ledger, links: Links, chapters: list[int | None]) -> str:
 def _runs(runs: Iterable[Run], links: Links) -> str:
     rows = [
         [
-            _linked(escape(run.where), links.get(run.record["seal"])),
             _data(run.dataset, run.source, run.partial),
             f"{run.preset}, {run.reading}",
             run.seed,
             run.finished[:16].replace("T", " "),
-            escape(cost(run.record)) + (" (recorded)" if run.recorded else ""),
+            escape(cost(run.record)),
+            _linked(escape(run.where), links.get(run.record["seal"]))
+            + (" (recorded)" if run.recorded else ""),
         ]
         for run in runs
     ]
     if not rows:
         return "Nothing has been run yet: `make report` makes the quick runs."
-    head = ["run", "data", "preset, reading", "seed", "finished (UTC)", "cost"]
-    return table("Sealed runs found in this checkout.", head, rows)
+    head = ["data", "preset, reading", "seed", "finished (UTC)", "cost", "where"]
+    return table("Sealed runs found in this checkout.", head, rows, "thesis-runs")
 
 
 def _chapter(
@@ -135,8 +137,11 @@ def _section(source: dict, entries: list[Entry], links: Links) -> str:
         entry.counterpart.command for entry in built if entry.verdict == "not run"
     )
     if commands:
-        words = "Commands that run what was not run (each also with other seeds):"
-        parts.append(f"{words}\n\n```bash\n" + "\n".join(commands) + "\n```\n")
+        words = "What was not run is run by this (and again with `-p seed 1`, `2`):"
+        shown = "\n".join(
+            command.replace(" -p", " \\\n    -p", 1) for command in commands
+        )
+        parts.append(f"{words}\n\n```bash\n{shown}\n```\n")
     rest = [entry for entry in entries if entry.counterpart is None]
     if rest:
         parts.append(_published_only(rest, source, bool(built)) + "\n")
@@ -150,6 +155,7 @@ def _section(source: dict, entries: list[Entry], links: Links) -> str:
 
 
 def _beside(entries: list[Entry], source: dict, links: Links) -> str:
+    made = _Made(links)
     rows = []
     for entry in entries:
         cell = entry.cell
@@ -158,30 +164,47 @@ def _beside(entries: list[Entry], source: dict, links: Links) -> str:
             name += f", {text.DATASETS[cell.setting['dataset']]}"
         start = [name, escape(text.metric(cell.metric)), text.published(cell)]
         if not entry.results:
-            rows.append([*start, *["–"] * 6, badge("not run")])
+            rows.append([*start, "–", "–", badge("not run")])
         for number, result in enumerate(entry.results):
-            status = badge(text.status(entry) if number == 0 else "see above")
-            rows.append([*start, *_ours(result, links), status])
+            status = badge(entry.verdict, result.reasons) if number == 0 else "–"
+            rows.append([*start, _number(result), made.seeds(result), status])
             start = ["", "", ""]
-    head = ["method", "metric", "published", "ours", "95 % interval", "seeds"]
-    head += ["data", "preset, reading", "settings", "verdict"]
-    return table(f"Table {source['id']}: published and ours.", head, rows)
+    head = ["method", "metric", "published", "ours", "seeds [how]", "verdict"]
+    caption = f"Table {source['id']}: published and ours."
+    return table(caption, head, rows, "thesis-beside") + made.legend()
 
 
-def _ours(result: Result, links: Links) -> list[str]:
+class _Made:
+    """How results were made: a number in the table, the words below it."""
+
+    def __init__(self, links: Links) -> None:
+        self.links = links
+        self.numbers: dict[str, int] = {}
+
+    def seeds(self, result: Result) -> str:
+        """Number of seeds, and in brackets the number of the note."""
+        note = self.numbers.setdefault(self._words(result), len(self.numbers) + 1)
+        return f"{len(result.seeds)} [{note}]"
+
+    def legend(self) -> str:
+        items = "".join(f"<li>[{n}] {words}</li>" for words, n in self.numbers.items())
+        return f'<ul class="thesis-legend">{items}</ul>' if items else ""
+
+    def _words(self, result: Result) -> str:
+        runs = zip(result.seeds, result.seals, strict=True)
+        seeds = ", ".join(_linked(str(seed), self.links.get(s)) for seed, s in runs)
+        kept = " (recorded)" if result.recorded else ""
+        return (
+            f"{_data(result.dataset, result.source, result.partial)}, preset "
+            f"{result.preset}, reading {result.reading}, settings: {result.settings}; "
+            f"seeds {seeds}{kept}; interval: {escape(result.interval)}."
+        )
+
+
+def _number(result: Result) -> str:
+    """Our number with its mark and interval."""
     mark = f' <span class="thesis-mark">{result.mark}</span>' if result.mark else ""
-    seeds = f"{len(result.seeds)} ({', '.join(map(str, result.seeds))})"
-    if result.recorded:
-        seeds += ", recorded"
-    return [
-        text.value(result) + mark,
-        f'<span title="{escape(result.interval)}">{text.interval(result)}</span>'
-        f"<small>{escape(result.interval)}</small>",
-        seeds,
-        _data(result.dataset, result.source, result.partial),
-        f"{result.preset}, {result.reading}",
-        result.settings,
-    ]
+    return f"{text.value(result)}{mark}<small>{text.interval(result)}</small>"
 
 
 def _published_only(entries: list[Entry], source: dict, others: bool) -> str:
@@ -211,18 +234,19 @@ def _published_only(entries: list[Entry], source: dict, others: bool) -> str:
 
 
 def _others(ledger: Ledger, links: Links, chapter: int | None) -> str:
-    rows = []
-    for row, result in ledger.others:
+    made, rows = _Made(links), []
+    others = sorted(ledger.others, key=lambda pair: "minus" not in pair[0]["setting"])
+    for row, result in others:
         if chapter is None or not result.chapter.startswith(f"{chapter:02d}_"):
             continue
         name = row["row"].replace("-", " ")
         if extra := text.setting(row["setting"]):
             name += f" ({extra})"
         rows.append([escape(name), escape(text.metric(row["metric"]))])
-        rows[-1] += _ours(result, links)
-    head = ["method", "metric", "ours", "95 % interval", "seeds", "data"]
-    head += ["preset, reading", "settings"]
-    return table("Rows of ours that no publication has.", head, rows) if rows else ""
+        rows[-1] += [_number(result), made.seeds(result)]
+    head = ["method", "metric", "ours", "seeds [how]"]
+    caption = "Rows of ours that no publication has; differences first."
+    return table(caption, head, rows, "thesis-own") + made.legend() if rows else ""
 
 
 def claims_page(judged: Iterable[Judged]) -> str:
@@ -244,18 +268,17 @@ def claims_page(judged: Iterable[Judged]) -> str:
         caption = f"Claims of {chapter_title(chapter)}."
         head = ["claim", "in words", "in print", "here"]
         parts.append(f"## {chapter_title(chapter)}\n")
-        parts.append(table(caption, head, rows, kind="thesis-prose"))
+        parts.append(table(caption, head, rows, "thesis-prose"))
     return "\n\n".join(parts) + "\n"
 
 
 def _claim_row(one: Judged) -> list[str]:
-    here = badge(one.state)
+    finding = one.finding
+    here = badge(one.state, finding.reasons if finding else ())
     if one.part and one.implemented:
-        here += f" judged: {escape(one.part)}."
-    if one.finding is not None:
-        here += f" {escape(one.finding.detail)}."
-        if one.finding.reasons:
-            here += f" ({escape(', '.join(one.finding.reasons))})"
+        here += f"<div>Judged: {escape(one.part)}.</div>"
+    if finding is not None:
+        here += f"<div>{escape(finding.detail)}.</div>"
     claim = one.claim
     words = [escape(claim["text"]), escape(claim["table_check"])]
     return [claim["id"], *words, here]
@@ -275,11 +298,11 @@ def inconsistencies_table() -> str:
     ]
     head = ["id", "kind", "where", "what", "used here"]
     caption = "Disagreements within and between the publications."
-    return f"{STYLE}\n\n{table(caption, head, rows, kind='thesis-prose')}\n"
+    return f"{STYLE}\n\n{table(caption, head, rows, 'thesis-prose')}\n"
 
 
 def table(
-    caption: str, head: list[str], rows: Iterable[list], kind: str = "thesis-ledger"
+    caption: str, head: list[str], rows: Iterable[list], kind: str = "thesis-published"
 ) -> str:
     """An HTML table that scrolls by itself; cells are HTML, the first is a header."""
     top = "".join(f'<th scope="col">{name}</th>' for name in head)
@@ -297,12 +320,11 @@ def table(
     )
 
 
-def badge(state: str) -> str:
+def badge(state: str, reasons: Iterable[str] = ()) -> str:
     """A verdict as a label whose words, not colour alone, say what it is."""
-    plain, _, reasons = state.partition(": ")
-    kind = KINDS.get(plain, "plain")
-    rest = f": {escape(reasons)}" if reasons else ""
-    return f'<span class="thesis-verdict {kind}">{escape(plain)}</span>{rest}'
+    kind = KINDS.get(state, "plain")
+    why = f"<small>{escape(', '.join(reasons))}</small>" if reasons else ""
+    return f'<span class="thesis-verdict {kind}">{escape(state)}</span>{why}'
 
 
 def _data(dataset: str, source: str, partial: bool) -> str:

@@ -49,6 +49,7 @@ def prepare(app: Any, config: Any) -> None:
             "This is not the book's folder; build it with: jupyter-book build book"
         )
     config.external_toc_path = (root / "_toc.yml").as_posix()
+    _without_thebe(app)
     texts, problems = render(root)
     changed, gone = write(book, texts, Path(app.outdir))
     for problem in problems:
@@ -93,7 +94,8 @@ def find_runs(
         if chapter not in chapters:
             problems.append(f"{where}: is a run of no chapter, so it is left out")
             continue
-        slug = _unused(re.sub(r"[^\w.-]+", "-", path.stem), taken)
+        name = path.stem.removeprefix(f"{chapter}--")
+        slug = _unused(re.sub(r"[^\w.-]+", "-", name), taken)
         stale = not notebooks.same_cells(notebook, chapters[chapter])
         found.append(NotebookRun(notebook, where, chapter, slug, stale))
     return sorted(found, key=lambda run: (run.finished, run.where)), problems
@@ -148,6 +150,18 @@ def write(book: Path, texts: dict[str, str], outdir: Path) -> tuple[int, int]:
         (outdir / name).with_suffix(".html").unlink(missing_ok=True)
         (outdir / "_sources" / name).unlink(missing_ok=True)
     return changed, len(gone)
+
+
+def _without_thebe(app: Any) -> None:
+    """Silence the live-code extension that Jupyter Book always loads.
+
+    Nothing here uses it, its script comes from the network, and it defines its
+    constants twice, which is an error in the browser's console of every page.
+    """
+    for listeners in app.events.listeners.values():
+        for listener in list(listeners):
+            if listener.handler.__module__ == "sphinx_thebe":
+                app.disconnect(listener.id)
 
 
 def _chapter(path: Path) -> Notebook:

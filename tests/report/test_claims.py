@@ -197,6 +197,17 @@ def test_what_carries_no_verdict_is_only_indicative(made, changes):
     assert found.state == "indicative: holds"
 
 
+def test_phantoms_confirm_directions_and_say_nothing_about_values(made):
+    rows = rows_of(made, "C5-01") + rows_of(made, "C5-04")
+
+    found = judged(made, rows, source="phantom", seeds=5)
+
+    assert found["C5-01"].state == "indicative: confirmed in direction"
+    assert "claimed 0.996" not in found["C5-01"].finding.detail
+    assert found["C5-04"].state == "not run"
+    assert found["C5-20"].state == "not run"
+
+
 def test_every_claim_is_listed_and_the_rest_is_not_implemented(made):
     found = judge_all(ledger.build(made.runs([])))
 

@@ -219,10 +219,20 @@ def test_rows_without_a_published_counterpart_are_kept_apart(made):
     assert (row["row"], result.value) == ("nearest-neighbour", 0.7)
 
 
-def test_a_row_that_its_table_does_not_print_is_reported(made):
-    built = of(made, [made.record([made.row("ap", 0.9)])])
+def test_a_row_that_its_table_does_not_have_is_reported(made):
+    built = of(made, [made.record([made.row(row="pmsacl-padmi")])])
 
-    assert built.problems == ["results/0: Table 5.1 prints no ap of pmsacl-padim"]
+    (problem,) = built.problems
+    assert problem.startswith("results/0: Table 5.1 has no row pmsacl-padmi")
+
+
+def test_a_metric_that_is_not_printed_is_ours_alone(made):
+    rows = [made.row("ap", 0.9), made.row("ap", 0.9, table="5.9")]
+    built = of(made, [made.record(rows, seed=s) for s in range(2)])
+
+    assert built.problems == []
+    ((row, result),) = built.others
+    assert (row["metric"], result.seeds) == ("ap", (0, 1))
 
 
 def test_sources_that_changed_between_seeds_are_reported(made):

@@ -69,6 +69,25 @@ def test_rows_that_no_table_prints_come_last_if_named(made):
     assert [line[0] for line in unnamed[2:]] == ["PMSACL - PaDiM"]
 
 
+def test_a_metric_that_is_not_printed_joins_the_printed_line(made):
+    rows = [made.row(table="5.6", metric="iou", value=0.4)]
+    rows += [made.row(table=None, metric="iou oracle", value=0.5)]
+
+    names = {"pmsacl-padim": "ours"}
+    (line,) = Cells(beside(rows, "5.6", names=names)).lines[2:]
+
+    assert line[0] == "PMSACL - PaDiM"
+    assert [cell[:5] for cell in line[1:5]] == ["0.406", "0.400", "–", "0.500"]
+
+
+def test_rows_with_a_setting_of_their_own_need_their_own_table(made):
+    kind = made.row(table=None, setting={"kind": "polyp"}, value=0.5)
+
+    html = beside([made.row(), kind], "5.1", names={"pmsacl-padim": "ours"})
+
+    assert len(Cells(html).lines) == 3
+
+
 def test_all_published_rows_on_request(made):
     lines = Cells(beside([made.row()], "5.1", every=True)).lines
 

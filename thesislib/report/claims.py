@@ -13,7 +13,8 @@ A claimed gain of g points
 - is *undecided* otherwise.
 
 Whatever carries no verdict in the ledger (phantom, partial data, own protocol, fewer
-than three seeds) is only *indicative* here, too.
+than three seeds) is only *indicative* here, too. Phantoms can confirm the direction of
+a gain; its size, and claims about values or spreads, they say nothing about.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -78,8 +79,14 @@ class View:
     def __init__(self, designs: Iterable[Design]) -> None:
         self.designs = list(designs)
 
+    @property
+    def phantom(self) -> bool:
+        return any(design.runs[0].source == "phantom" for design in self.designs)
+
     def value(self, cell: Cell) -> Result | None:
-        """Our counterpart of a published cell."""
+        """Our counterpart of a published cell, on real data."""
+        if self.phantom:
+            return None
         for design, key in self._places(cell):
             if found := design.result(key, of_spread=cell.value is None):
                 return found
@@ -197,6 +204,8 @@ def _gain_state(result: Result, size: float | None, tolerance: float) -> str:
         return FAILS
     if size is None:
         return HOLDS if result.ci_low > 0 else UNDECIDED
+    if result.source == "phantom":
+        return DIRECTION if result.ci_low > 0 else UNDECIDED
     if size - tolerance <= result.ci_low and result.ci_high <= size + tolerance:
         return HOLDS
     return DIRECTION if result.ci_low > 0 else UNDECIDED
@@ -231,11 +240,15 @@ def _together(parts: list[tuple[str, Result]], details: list[str]) -> Finding | 
     return Finding(state, "; ".join(details), tuple(result for _, result in parts))
 
 
-def merged(*findings: Finding | None) -> Finding | None:
-    """Several findings as one; None if one of them is lacking."""
-    if any(finding is None for finding in findings):
+def merged(view: View, *findings: Finding | None) -> Finding | None:
+    """Several findings as one; None if one of them is lacking.
+
+    On phantoms those about values always are; the others are judged alone.
+    """
+    if view.phantom:
+        findings = tuple(finding for finding in findings if finding is not None)
+    if not findings or any(finding is None for finding in findings):
         return None
-    parts = [(finding.state, finding) for finding in findings]
-    state = min((state for state, _ in parts), key=_WORST_FIRST.index)
+    state = min((finding.state for finding in findings), key=_WORST_FIRST.index)
     results = tuple(result for finding in findings for result in finding.results)
     return Finding(state, "; ".join(f.detail for f in findings), results)

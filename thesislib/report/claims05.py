@@ -41,6 +41,7 @@ def _over_imagenet(view: View, table: str, **sizes: float) -> Finding | None:
 @claim("C5-01", "CM-04", part="PaDiM")
 def hyperkvasir_gain(view: View) -> Finding | None:
     return merged(
+        view,
         _over_imagenet(view, "5.1", auc=0.05),
         values(view, cell("5.1", PMSACL, "auc")),
     )
@@ -72,7 +73,9 @@ def liu_gain(view: View) -> Finding | None:
 @claim("C5-16", part="PaDiM over ImageNet")
 def covidx_gain(view: View) -> Finding | None:
     return merged(
-        values(view, cell("5.4", PMSACL, "auc")), _over_imagenet(view, "5.4", auc=0.044)
+        view,
+        values(view, cell("5.4", PMSACL, "auc")),
+        _over_imagenet(view, "5.4", auc=0.044),
     )
 
 
@@ -115,6 +118,7 @@ def hyperkvasir_gain_in_iou(view: View) -> Finding | None:
 @claim("C5-24", part="PaDiM over ImageNet, Dice and PRO")
 def lag_localisation(view: View) -> Finding | None:
     return merged(
+        view,
         _over_imagenet(view, "5.7", iou=0.048),
         values(view, cell("5.7", PMSACL, "dice"), cell("5.7", PMSACL, "pro")),
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+from thesislib import paper
 from thesislib.report import intervals
 from thesislib.report.implemented import Address, address
 from thesislib.report.records import Run
@@ -37,7 +38,8 @@ class Result:
     settings: str  # "thesis" or "ours"
     recorded: bool
     finished: str
-    runs: tuple[str, ...]
+    runs: tuple[str, ...]  # where they were found
+    seals: tuple[str, ...]  # of their records
 
     @property
     def reasons(self) -> list[str]:
@@ -81,8 +83,9 @@ class Design:
     Attributes:
         rows: What the runs state: printed address, or JSON of (row, setting,
             metric, dataset) for rows without a published counterpart.
-        problems: Rows that name a table which does not print them, and sources
-            that changed between the runs, in words.
+        problems: Rows that their table does not have, and sources that changed
+            between the runs, in words. A row of the table with a metric that is not
+            printed (AP in Table 5.1) is no problem, just ours alone.
     """
 
     def __init__(self, runs: list[Run]) -> None:
@@ -90,8 +93,9 @@ class Design:
         self.rows: dict[Address | str, Stated] = {}
         self.problems: list[str] = []
         for run in runs:
-            for row in run.record["rows"]:
-                self.rows.setdefault(self._key(run, row), []).append((run, row))
+            rows = {self._key(run, row): row for row in run.record["rows"]}
+            for key, row in rows.items():  # each once a run, the last that it states
+                self.rows.setdefault(key, []).append((run, row))
         if changed := _changed_between(runs):
             where = ", ".join(run.where for run in runs)
             self.problems.append(
@@ -112,10 +116,11 @@ class Design:
             found = address(row["table"], row["row"], row["setting"], row["metric"])
             if found is not None:
                 return found
-            self.problems.append(
-                f"{run.where}: Table {row['table']} prints no {row['metric']} of "
-                f"{row['row']}"
-            )
+            if paper.find_row(row["table"], row["row"], row["setting"]) is None:
+                self.problems.append(
+                    f"{run.where}: Table {row['table']} has no row {row['row']} with "
+                    f"the setting {json.dumps(row['setting'])}"
+                )
         return own_key(row["row"], row["setting"], row["metric"], row["dataset"])
 
     def unpublished(self) -> list[tuple[dict[str, Any], Result]]:
@@ -194,6 +199,7 @@ class Design:
             recorded=any(run.recorded for run in runs),
             finished=max(run.finished for run in runs),
             runs=tuple(run.where for run in runs),
+            seals=tuple(run.record["seal"] for run in runs),
         )
 
 

@@ -17,7 +17,7 @@ from thesislib.report import text
 STYLE = """<style>
 .thesis-scroll{overflow-x:auto;margin:1em 0}
 .thesis-table{border-collapse:collapse;font-variant-numeric:tabular-nums;width:auto;\
-color:inherit;background:none}
+margin:0;color:inherit;background:none}
 .thesis-table caption{caption-side:top;text-align:left;padding:.3em 0;color:inherit}
 .thesis-table th,.thesis-table td{padding:.25em .7em;text-align:right;\
 border-bottom:1px solid rgba(128,128,128,.35);background:none;color:inherit;\
@@ -51,11 +51,14 @@ def beside(
 
     Args:
         rows: Rows of one run as its record holds them. Rows of other tables are
-            left out, and so are rows without a table that `names` does not name.
+            left out, and so are rows without a table that `names` does not name; a
+            row without a table that the table has, with a metric that it does not
+            print (AP, IoU at the oracle's threshold), joins its line.
         table_id: Published table, such as "5.1"; None for a table of ours alone.
         metrics: Which metrics, in which order; all that `rows` hold by default.
-        names: Row key -> what to call a row of ours that is not in print. By
-            default all such rows if `table_id` is None, else none of them.
+        names: Row key -> what to call a row of ours that is not in print; only
+            rows without a setting of their own count. By default all rows without
+            a table if `table_id` is None, else none of them.
         every: Show published rows that we have no counterpart for, too.
         partial: The data's counts differ from the publication's: marked so.
         title: First sentence of the caption; the published caption by default.
@@ -86,7 +89,9 @@ def beside(
 def _belongs(row: Row, table_id: str | None, names: Mapping[str, str] | None) -> bool:
     if row["table"] is not None:
         return row["table"] == table_id
-    return row["row"] in names if names is not None else table_id is None
+    if names is not None:
+        return row["row"] in names and not row["setting"]
+    return table_id is None
 
 
 def _run_of(rows: Sequence[Row]) -> dict[str, Any]:
@@ -113,7 +118,10 @@ def _lines(
         key = (row["key"], json.dumps(row["setting"], sort_keys=True))
         lines[key] = {"name": row["method"], "printed": row, "ours": {}}
     for row in rows:
-        found = row["table"] and paper.find_row(table_id, row["row"], row["setting"])
+        found = None
+        unique = sum(candidate["key"] == row["row"] for candidate in printed) == 1
+        if row["table"] is not None or unique:
+            found = paper.find_row(table_id, row["row"], row["setting"])
         setting = found["setting"] if found else row["setting"]
         key = (row["row"], json.dumps(setting, sort_keys=True))
         if key not in lines:

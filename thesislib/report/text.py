@@ -16,6 +16,10 @@ METRICS = {
     "pro": "PRO",
     "f1": "F1",
     "fpr95": "FPR95",
+    "pixel_auc": "pixel AUROC",
+    "iou oracle": "IoU (oracle)",
+    "dice oracle": "Dice (oracle)",
+    "auc difference": "AUROC difference",
 }
 DATASETS = {
     "hyperkvasir": "Hyper-Kvasir",
@@ -89,7 +93,9 @@ def setting(cell_setting: dict) -> str:
         return " + ".join(cell_setting["components"])
     words = []
     for key, item in cell_setting.items():
-        if key == "dataset":
+        if key == "minus":
+            words.append(f"minus {item.replace('-', ' ')}")
+        elif key == "dataset":
             words.append(DATASETS.get(item, item))
         elif key == "image_size" or not isinstance(item, str):
             shown = ", ".join(item) if isinstance(item, list) else item

@@ -1,0 +1,220 @@
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from sphinx.errors import ExtensionError
+
+from thesislib import bookext
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def put(path, notebook):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+
+
+@pytest.fixture
+def root(tmp_path, notebooks, monkeypatch):
+    """A checkout with one small chapter and nothing run."""
+    monkeypatch.delenv("THESIS_RESULTS", raising=False)
+    put(tmp_path / "chapters" / "05_pmsacl.ipynb", notebooks.chapter)
+    (tmp_path / "book" / "runs").mkdir(parents=True)
+    return tmp_path
+
+
+def chapter_pages(root):
+    texts, _ = bookext.render(root)
+    return {
+        name.removeprefix("chapters/"): text
+        for name, text in texts.items()
+        if name.startswith("chapters/")
+    }
+
+
+def test_before_any_run_the_chapter_shows_its_source(root):
+    (page,) = chapter_pages(root).values()
+
+    assert "Not run yet" in page
+
+
+def test_the_newest_complete_run_is_the_chapters_page(root, notebooks):
+    put(root / "book/runs/a.ipynb", notebooks.run(1))
+    put(root / "book/runs/b.ipynb", notebooks.run(2))
+    put(root / "book/runs/c.ipynb", notebooks.failed())
+
+    pages = chapter_pages(root)
+
+    assert set(pages) == {
+        "05_pmsacl.ipynb",
+        "runs/05_pmsacl--a.ipynb",
+        "runs/05_pmsacl--c.ipynb",
+    }
+    assert "book/runs/b.ipynb" in pages["05_pmsacl.ipynb"]
+    assert "runs/05_pmsacl--a.ipynb" in pages["05_pmsacl.ipynb"]
+
+
+def test_runs_without_a_result_never_become_the_chapters_page(root, notebooks):
+    for name, notebook in {
+        "failed": notebooks.failed(),
+        "killed": notebooks.killed(),
+        "unsealed": notebooks.run(record=None),
+    }.items():
+        put(root / f"book/runs/{name}.ipynb", notebook)
+
+    pages = chapter_pages(root)
+
+    assert len(pages) == 4
+    assert "Not run yet" in pages["05_pmsacl.ipynb"]
+    assert "Sealed." not in pages["05_pmsacl.ipynb"]
+
+
+def test_a_notebook_at_the_top_level_is_found(root, notebooks):
+    put(root / "out.ipynb", notebooks.run())
+
+    assert "`out.ipynb`" in chapter_pages(root)["05_pmsacl.ipynb"]
+
+
+def test_a_stale_run_is_marked(root, notebooks):
+    put(root / "out.ipynb", notebooks.stale())
+
+    assert "**Stale**" in chapter_pages(root)["05_pmsacl.ipynb"]
+
+
+def test_two_runs_of_one_name_keep_two_pages(root, notebooks):
+    put(root / "out.ipynb", notebooks.failed())
+    put(root / "book/runs/out.ipynb", notebooks.failed())
+    put(root / "book/runs/05_pmsacl--out.ipynb", notebooks.failed())
+
+    assert len(chapter_pages(root)) == 4
+
+
+def test_damaged_and_foreign_notebooks_are_left_out_and_named(root, notebooks):
+    (root / "book/runs/half.ipynb").write_text('{"nbformat": 4, "ce', "utf-8")
+    foreign = notebooks.run()
+    foreign["metadata"]["papermill"]["input_path"] = "mine.ipynb"
+    put(root / "book/runs/foreign.ipynb", foreign)
+
+    texts, problems = bookext.render(root)
+
+    assert len(problems) == 2
+    assert all(problem in texts["results/ledger.md"] for problem in problems)
+
+
+def test_records_of_notebooks_reach_the_ledger(root, notebooks):
+    put(root / "out.ipynb", notebooks.run())
+
+    texts, _ = bookext.render(root)
+
+    assert "../chapters/05_pmsacl.html" in texts["results/ledger_chapter_05.md"]
+
+
+def test_only_changed_files_are_written(tmp_path):
+    texts = {"chapters/a.ipynb": "1", "results/b.md": "2"}
+
+    assert bookext.write(tmp_path, texts, tmp_path / "html") == (2, 0)
+    before = (tmp_path / "results/b.md").stat().st_mtime_ns
+    assert bookext.write(tmp_path, texts | {"chapters/a.ipynb": "3"}, tmp_path) == (
+        1,
+        0,
+    )
+    assert (tmp_path / "results/b.md").stat().st_mtime_ns == before
+
+
+def test_pages_of_removed_runs_are_removed_and_nothing_else(tmp_path):
+    html = tmp_path / "html"
+    bookext.write(tmp_path, {"chapters/runs/a.ipynb": "1", "results/b.md": "2"}, html)
+    kept = [html / "results/b.html", html / "index.html", tmp_path / "index.md"]
+    for path in [*kept, html / "chapters/runs/a.html"]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+    assert bookext.write(tmp_path, {"results/b.md": "2"}, html) == (0, 1)
+
+    assert not (html / "chapters/runs/a.html").exists()
+    assert all(path.exists() for path in kept)
+
+
+def test_building_another_folder_is_refused_and_destroys_nothing(root, notebooks):
+    """`jupyter-book build .` takes the repository itself for the book."""
+    (root / "_toc.yml").touch()
+    app = SimpleNamespace(srcdir=str(root), outdir=str(root / "html"))
+
+    with pytest.raises(ExtensionError, match="jupyter-book build book"):
+        bookext.prepare(app, SimpleNamespace())
+
+    assert [path.name for path in root.glob("chapters/*")] == ["05_pmsacl.ipynb"]
+
+
+# --- the real program --------------------------------------------------------------
+
+
+def build(root):
+    """Exit code and output of the command that a reader types, with -W."""
+    program = Path(sys.executable).with_name("jupyter-book")
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+    environment.pop("THESIS_RESULTS", None)
+    done = subprocess.run(
+        [program, "build", "-W", "--keep-going", "book"],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory, notebooks):
+    """A clone with the book's own pages and one small chapter."""
+    root = tmp_path_factory.mktemp("clone")
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy(ROOT / name, root)
+    generated = shutil.ignore_patterns("chapters", "results", "*.ipynb")
+    shutil.copytree(ROOT / "book", root / "book", ignore=generated)
+    put(root / "chapters" / "05_pmsacl.ipynb", notebooks.chapter)
+    return root
+
+
+def test_the_book_builds_before_and_after_runs_and_when_they_are_gone(clone, notebooks):
+    html = clone / "_build" / "html"
+
+    code, output = build(clone)
+    assert code == 0, output
+    assert "Not run yet" in (html / "chapters/05_pmsacl.html").read_text("utf-8")
+
+    put(clone / "book/runs/a.ipynb", notebooks.run(1, source="phantom"))
+    put(clone / "book/runs/b.ipynb", notebooks.run(2, source="phantom"))
+    put(clone / "book/runs/c.ipynb", notebooks.failed("KeyboardInterrupt"))
+    put(clone / "book/runs/d.ipynb", notebooks.killed())
+    code, output = build(clone)
+    assert code == 0, output
+    assert len(list(html.glob("chapters/runs/*.html"))) == 3
+    _check_pages(html)
+
+    for path in (clone / "book/runs").glob("[bcd].ipynb"):
+        path.unlink()
+    code, output = build(clone)
+    assert code == 0, output
+    assert not list(html.glob("chapters/runs/*.html"))
+
+
+def _check_pages(html):
+    pages = [p for p in html.rglob("*.html") if "_static" not in p.parts]
+    assert len(pages) > 20
+    for page in pages:
+        text = page.read_text("utf-8")
+        assert len(text) < 3_000_000, page
+        assert "not for diagnosis" in text, page
+        assert not re.search(r"<(script|link|img)[^>]*(src|href)=.https?:", text), page
+        assert "unpkg.com" not in text and "cdn." not in text, page
+        assert all("alt=" in image for image in re.findall(r"<img[^>]*>", text)), page
+    assert (html / "_static" / "tex-svg.js").is_file()
+    math = (html / "disagreements.html").read_text("utf-8")
+    assert "_static/tex-svg.js" in math
