@@ -72,11 +72,11 @@ book: $(STAMP)
 	@echo "The book is ready: open $(CURDIR)/_build/html/index.html"
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
 bars: $(STAMP)
 	$(BIN)/python -m pytest tests/bars --durations=0
-	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+	for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 lint: $(STAMP)
 	$(BIN)/ruff check

@@ -138,7 +138,6 @@ rule execute:
         notebook=signature("notebook"),
         data=signature("data"),
         changed=signature("changed"),
-    message: "{wildcards.run}"
     shell:
         "{sys.executable:q} -m thesislib.report.staleness {wildcards.run:q}"
         " {params.chapter} {params.given:q} {params.changed:q}"

@@ -63,7 +63,7 @@ def defaults(chapter: str) -> dict[str, Any]:
             node.targets[0].id: ast.literal_eval(node.value)
             for node in ast.parse("".join(tagged[0]["source"])).body
         }
-    except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, SyntaxError) as error:
         raise InputError(
             f"chapters/{chapter}.ipynb is no chapter: it needs a cell tagged "
             "'parameters' with one 'name = literal' a line."
