@@ -8,13 +8,13 @@ images are left out of them; the threshold maximises sensitivity + specificity o
 draw, which on a balanced draw is the same as maximising accuracy.
 """
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from thesislib.errors import InputError
+from thesislib.metrics.bootstrap import exact_if_degenerate, resamples, strata
 from thesislib.metrics.delong import Contrast, compare, delong
 from thesislib.metrics.inputs import check_labels, check_patients, check_scores
 
@@ -35,7 +35,6 @@ __all__ = [
 ]
 
 VALIDATION_IMAGES = 50  # per class, thesis Section 5.4.3
-ELEMENTS_AT_ONCE = 4_000_000  # resamples x images held in memory at a time
 
 
 class Estimate(NamedTuple):
@@ -230,18 +229,18 @@ def evaluate(
         return {"auc": auc, "ap": ap, **at_threshold}
 
     values = figures(np.ones((1, ranked.num_images)))
-    strata, weights = _strata(ranked.abnormal, clusters), []
-    for block in _resamples(strata, clusters, num_bootstrap, generator):
-        weights.append(figures(block))
-    resampled = {key: np.concatenate([w[key] for w in weights]) for key in values}
+    groups = strata(ranked.abnormal, clusters)
+    blocks = [
+        figures(weights)
+        for weights in resamples(groups, clusters, num_bootstrap, generator)
+    ]
+    resampled = {key: np.concatenate([b[key] for b in blocks]) for key in values}
 
-    only_normal, only_abnormal, both = (len(stratum) for stratum in strata)
+    only_normal, only_abnormal, both = (len(group) for group in groups)
     with_normal, with_abnormal = only_normal + both, only_abnormal + both
     everyone = only_normal + only_abnormal + both
-    pairs = min(with_normal, with_abnormal, everyone // 2)
     trials = {
-        "auc": pairs,
-        "ap": None,
+        "auc": min(with_normal, with_abnormal, everyone // 2),  # disjoint pairs
         "sensitivity": with_abnormal,
         "specificity": with_normal,
         "accuracy": everyone,
@@ -258,10 +257,8 @@ def evaluate(
     estimates = {}
     for key, value in values.items():
         low, high = np.nanpercentile(resampled[key], [2.5, 97.5])
-        if trials[key] and low == high == 1:
-            low = 0.025 ** (1 / trials[key])
-        elif trials[key] and low == high == 0:
-            high = 1 - 0.025 ** (1 / trials[key])
+        if key in trials:
+            low, high = exact_if_degenerate(low, high, trials[key])
         if min(with_normal, with_abnormal) < 2:
             low, high = 0.0, 1.0
         estimates[key] = Estimate(
@@ -421,37 +418,3 @@ def _mean_known(values: list[NDArray[np.float64]]) -> NDArray[np.float64]:
     stacked = np.stack(values)
     known = ~np.isnan(stacked)
     return _ratio(np.where(known, stacked, 0).sum(axis=0), known.sum(axis=0) * 1.0)
-
-
-def _strata(
-    abnormal: NDArray[np.bool_], clusters: NDArray[np.intp]
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """Patients with normal images only, with abnormal only, and with both."""
-    has_abnormal = np.bincount(clusters, abnormal) > 0
-    has_normal = np.bincount(clusters, ~abnormal) > 0
-    return (
-        np.flatnonzero(has_normal & ~has_abnormal),
-        np.flatnonzero(has_abnormal & ~has_normal),
-        np.flatnonzero(has_abnormal & has_normal),
-    )
-
-
-def _resamples(
-    strata: tuple[NDArray[np.intp], ...],
-    clusters: NDArray[np.intp],
-    num_resamples: int,
-    generator: np.random.Generator,
-) -> Iterator[NDArray[np.float64]]:
-    """Weights of the images in stratified resamples of patients, blocks of (R, N)."""
-    at_once = max(1, ELEMENTS_AT_ONCE // len(clusters))
-    for start in range(0, num_resamples, at_once):
-        rows = min(at_once, num_resamples - start)
-        counts = np.zeros((rows, clusters.max() + 1))
-        for stratum in strata:
-            size = len(stratum)
-            if size:
-                picks = generator.integers(size, size=(rows, size))
-                picks += np.arange(rows)[:, None] * size
-                drawn = np.bincount(picks.ravel(), minlength=rows * size)
-                counts[:, stratum] = drawn.reshape(rows, size)
-        yield counts[:, clusters]
