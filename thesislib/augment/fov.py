@@ -34,7 +34,8 @@ def field_of_view(images: Tensor) -> Tensor:
 def coarse_field(images: Tensor) -> tuple[Tensor, int]:
     """Field of view as cells (B, ceil(H / cell), ceil(W / cell)), and the cell side."""
     cell = max(1, min(images.shape[-2:]) // RESOLUTION)
-    lit = F.avg_pool2d(images, cell, ceil_mode=True).amax(dim=1) > DARK
+    cells = F.avg_pool2d(images, cell, ceil_mode=True) if cell > 1 else images
+    lit = cells.amax(dim=1) > DARK
     field = _between(lit, dim=1) & _between(lit, dim=2)
     enough = field.flatten(1).float().mean(dim=1) >= MIN_FRACTION
     return field | ~enough[:, None, None], cell

@@ -10,8 +10,8 @@ from thesislib.augment.draws import uniform
 from thesislib.errors import InputError
 
 GAP = 1  # pixels between boxes, so that components of the mask do not merge
-FULL_TRIES = 24  # layouts drawn at full size before lesions shrink
-SHRINKING_TRIES = 16  # layouts at sizes going down to the smallest
+FULL_TRIES = 16  # layouts drawn at full size before lesions shrink
+SHRINKING_TRIES = 8  # layouts at sizes going down to the smallest
 LATTICE = 8  # cells a side of the lattice that holds what was not placed by chance
 
 
@@ -49,15 +49,17 @@ class Field:
             images: Which image each box lies in, (B, ...); the b-th if None.
         """
         top, left, height, width = boxes.unbind(dim=-1)
-        table = self._table
+        table = self._table  # (B, R + 1, S + 1)
         if images is None:
-            lead = (-1, *[1] * (boxes.dim() - 2))
-            images = torch.arange(len(table), device=table.device).view(lead)
-        r0, r1 = top // self.cell, (top + height - 1) // self.cell + 1
-        s0, s1 = left // self.cell, (left + width - 1) // self.cell + 1
-        corners = table[images, r1, s1] - table[images, r0, s1]
-        corners = corners - table[images, r1, s0] + table[images, r0, s0]
-        return corners == 0
+            images = torch.arange(len(table), device=table.device)
+            images = images.view(-1, *[1] * (top.dim() - 1))
+        corner = images * table[0].numel() + left // self.cell  # in the flat table
+        span = (left + width - 1) // self.cell + 1 - left // self.cell
+        stride = table.shape[2]
+        first = corner + top // self.cell * stride
+        last = corner + ((top + height - 1) // self.cell + 1) * stride
+        outside = table.take(last + span) - table.take(first + span)
+        return outside == table.take(last) - table.take(first)
 
 
 def place(

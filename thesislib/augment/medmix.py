@@ -152,25 +152,21 @@ def paste(
     y = (boxes[..., 0, None] + step).clamp(max=height - 1)  # (B, L, P)
     x = (boxes[..., 1, None] + step).clamp(max=width - 1)
     pixel = (y[..., None] * width + x[..., None, :]).flatten(1)  # (B, L P P)
-    index = pixel[:, None].expand(-1, channels, -1)
-    covered = images.flatten(2).gather(2, index)
-    covered = covered.view(num_images, channels, *alpha.shape[1:]).transpose(1, 2)
+    flat, slots = images.flatten(2), patches.shape[1]
+    each = pixel.view(num_images, slots, 1, -1).expand(-1, -1, channels, -1)
+    covered = flat[:, None].expand(-1, slots, -1, -1).gather(3, each)
+    covered = covered.view_as(patches)
 
     patches = make_visible(patches, covered, alpha, visible, texture)
     change = alpha[:, :, None] * (patches - covered)  # (B, L, C, P, P)
-    # Boxes are disjoint: at most one addend a pixel differs from zero. One dimension,
-    # so that deterministic mode has an implementation on a GPU.
-    start = torch.arange(num_images * channels, device=images.device)
-    start = start.view(num_images, channels, 1) * (height * width)
-    flat = images.flatten().scatter_add(
-        0, (index + start).flatten(), change.transpose(1, 2).flatten()
-    )
-    mask = torch.zeros(num_images * height * width, device=images.device)
-    mask.scatter_add_(
-        0, (pixel + start[:, 0] // channels).flatten(), (alpha > 0).float().flatten()
-    )
-    mixed = flat.view_as(images).clamp_(0.0, 1.0)
-    return mixed, mask.view(num_images, 1, height, width) > 0
+    # Boxes are disjoint: at most one addend a pixel differs from zero, so that the
+    # order of the additions does not matter.
+    change = change.transpose(1, 2).flatten(2)
+    index = pixel[:, None].expand(-1, channels, -1)
+    mixed = flat.scatter_add(2, index, change).clamp_(0.0, 1.0)
+    mask = torch.zeros(num_images, height * width, device=images.device)
+    mask.scatter_add_(1, pixel, (alpha > 0).float().flatten(1))
+    return mixed.view_as(images), mask.view(num_images, 1, height, width) > 0
 
 
 def make_visible(
@@ -205,14 +201,15 @@ def make_visible(
     within = within / within.sum(dim=(-2, -1), keepdim=True).clamp(min=1)
     weight = alpha * within
 
-    def mean(values: Tensor, weights: Tensor) -> Tensor:
-        return torch.einsum("blcij,blij->blc", values, weights)
+    def mean(values: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+        columns = torch.stack(weights, dim=-1).flatten(2, 3)  # (B, L, P P, weights)
+        return (values.flatten(3) @ columns).unbind(dim=-1)  # (B, L, C) each
 
-    covered_mean = mean(covered, weight)
-    change = mean(patches, weight) - covered_mean  # (B, L, C)
+    covered_mean, level = mean(covered, weight, within)
+    change = mean(patches, weight)[0] - covered_mean
     to_black = covered_mean.mean(dim=-1)  # (B, L)
     to_white = weight.sum(dim=(-2, -1)) - to_black
-    variance = mean(covered.square(), within) - mean(covered, within).square()
+    variance = mean(covered.square(), within)[0] - level.square()
     spread = variance.clamp(min=0.0).sqrt().mean(dim=-1)
     bound = 1.02 * visible + texture * spread  # 2 %: rounding, also to 8 bits
     bound = torch.minimum(bound, 0.9 * torch.maximum(to_black, to_white))
