@@ -74,7 +74,7 @@ def changed_modules(recorded: dict[str, str], *, on_disk: bool = False) -> list[
     """
     now = {} if on_disk else module_hashes()
     changed = []
-    for name, value in recorded.items():
+    for name, value in sorted(recorded.items()):
         path = source_path(name)
         current = now.get(name) or (sha256_file(path) if path.is_file() else None)
         if current != value:

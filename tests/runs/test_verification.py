@@ -1,0 +1,164 @@
+import json
+import shutil
+
+import pytest
+
+from tests.runs.toy import chapter
+from thesislib import runs
+from thesislib.errors import InputError
+from thesislib.runs import provenance, record
+from thesislib.runs.store import Histograms, Scores
+
+
+def found(*paths) -> dict[str, str]:
+    """Texts by kind."""
+    kinds: dict[str, str] = {}
+    for finding in runs.verify(paths):
+        kinds[finding.kind] = kinds.get(finding.kind, "") + finding.text + "\n"
+    return kinds
+
+
+def reseal(folder, change) -> None:
+    """Change a record and seal it again, as a forger would."""
+    path = folder / "run.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    change(content)
+    for name in content["files"]:
+        content["files"][name] = provenance.sha256_file(folder / name)
+    content["seal"] = record.seal_of(content)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def test_a_sealed_run_agrees_in_every_row():
+    chapter()
+    assert found() == {"agrees": "seal and files, 6 of 6 rows recomputed\n"}
+
+
+def test_a_changed_row_breaks_the_seal():
+    path = chapter()[0].folder / "run.json"
+    text = path.read_text(encoding="utf-8")
+    content = json.loads(text)
+    content["rows"][0]["value"] += 1e-6
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+    assert "the seal does not fit" in found()["wrong"]
+
+
+@pytest.mark.parametrize("name", ["scores.csv", "histograms.npz", "losses.jsonl"])
+def test_a_changed_or_missing_file_is_noticed(name):
+    path = chapter()[0].folder / name
+    path.write_bytes(path.read_bytes() + b"\n")
+    assert f"{name} is not the file that was sealed" in found()["wrong"]
+    path.unlink()
+    assert f"{name} is gone" in found()["wrong"]
+
+
+@pytest.mark.parametrize("field", ["value", "ci_low", "ci_high"])
+@pytest.mark.parametrize("number", range(6))
+def test_a_number_that_the_scores_do_not_give_is_noticed(number, field, sealed):
+    def forge(content):
+        row = content["rows"][number]
+        row[field] = None if row[field] is None else row[field] + 1e-6
+
+    reseal(sealed, forge)
+
+    content = record.read(sealed / "run.json")
+    row = content["rows"][number]
+    if row[field] is None:  # the pixel metric has no interval
+        assert "wrong" not in found(sealed)
+    else:
+        assert (
+            f"{row['metric']} has {field} {row[field]}, now" in found(sealed)["wrong"]
+        )
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    """A sealed run, made once."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "_toc.yml").write_text("", encoding="utf-8")
+    (home / "chapters").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("THESIS_HOME", str(home))
+        return chapter()[0].folder
+
+
+@pytest.fixture
+def sealed(once, tmp_path):
+    return shutil.copytree(once, tmp_path / "results" / "05_toy" / once.name)
+
+
+def test_changed_scores_are_noticed_though_sealed_again(sealed):
+    path = sealed / "scores.csv"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    lines[1] = lines[1].rpartition(",")[0] + ",1e9"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    reseal(sealed, lambda content: None)
+
+    assert "pmsacl-padim auc has value" in found(sealed)["wrong"]
+
+
+def test_a_published_number_that_is_not_printed_is_noticed(sealed):
+    reseal(sealed, lambda content: content["rows"][0].update(published=0.5))
+
+    assert "has 0.5 as published, printed is 0.658" in found(sealed)["wrong"]
+
+
+def test_modules_that_changed_since_are_named(sealed):
+    def forge(content):
+        content["modules"]["thesislib.training.loop"] = "0" * 64
+        content["modules"]["thesislib.gone"] = "0" * 64
+
+    reseal(sealed, forge)
+
+    assert found(sealed)["changed"] == (
+        "since it was sealed: thesislib.gone, thesislib.training.loop\n"
+    )
+    assert "wrong" not in found(sealed)
+
+
+def test_a_record_of_a_long_run_says_that_its_scores_are_not_here(home, sealed):
+    (home / "book" / "records").mkdir(parents=True)
+    kept = home / "book" / "records" / "long.json"
+    shutil.copy(sealed / "run.json", kept)
+    shutil.rmtree(sealed)
+
+    kinds = found()
+
+    assert "scores are not kept here" in kinds["absent"]
+    assert kinds["agrees"] == "the seal, 0 of 6 rows recomputed\n"
+    kept.write_text(kept.read_text(encoding="utf-8").replace("0.", "1.", 1))
+    assert "wrong" in found(kept)
+
+
+def test_an_unsealed_run_is_no_result(home):
+    from tests.runs.toy import Toy
+
+    run = runs.start(Toy, {})
+
+    assert "status running, so it is no result" in found()["unsealed"]
+    assert found(run.folder).keys() == {"unsealed"}
+
+
+def test_what_cannot_be_recomputed_is_named(sealed):
+    reseal(sealed, lambda content: content["rows"][0].update(row="other", table=None))
+
+    kinds = found(sealed)
+    assert "no scores or histograms that give other auc" in kinds["absent"]
+
+
+def test_a_path_without_record_is_one_sentence(tmp_path):
+    with pytest.raises(InputError, match="holds no record; give a run's folder"):
+        runs.verify([tmp_path / "nowhere"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no record"):
+        runs.verify([tmp_path / "empty"])
+
+
+def test_scores_and_histograms_are_read_back_as_they_were(sealed):
+    scores = Scores.read(sealed / "scores.csv")["pmsacl-padim", "{}"]
+    histograms = Histograms.read(sealed / "histograms.npz")["pmsacl-padim", "{}"]
+
+    assert scores["ids"][3] == "image 3.png" and scores["patients"] is None
+    assert scores["scores"].shape == scores["labels"].shape == (40,)
+    assert histograms["normal"].sum() + histograms["abnormal"].sum() == 4 * 8 * 8
