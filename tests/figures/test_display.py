@@ -81,6 +81,15 @@ def test_a_plot_is_stored_with_a_palette_and_its_ground_stays_white():
     assert picture.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
 
 
+def test_crowded_colours_do_not_tint_the_white_ground(rng):
+    crowded = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    crowded[0] = 255
+
+    stored = display.in_256_colours(Image.fromarray(crowded)).convert("RGB")
+
+    assert stored.getpixel((0, 0)) == (255, 255, 255)
+
+
 def test_a_picture_that_256_colours_would_spoil_is_stored_in_full(rng):
     picture = Image.open(io.BytesIO(display.png_bytes(photograph_figure(rng))))
 

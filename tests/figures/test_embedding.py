@@ -24,6 +24,15 @@ def test_the_same_seed_gives_the_same_map(features):
     assert one.points.shape == (12, 2)
 
 
+def test_the_seed_decides_where_no_principal_axes_do(rng):
+    line = rng.normal(size=(12, 1))  # one feature: random initialisation
+
+    points = [embedding.tsne(line, seed).points for seed in (3, 3, 4)]
+
+    assert (points[0] == points[1]).all()
+    assert (points[0] != points[2]).any()
+
+
 def test_perplexity_is_capped_at_a_third_of_the_neighbours(features):
     assert embedding.tsne(features).perplexity == pytest.approx(11 / 3)
     assert embedding.tsne(features, perplexity=2).perplexity == 2

@@ -82,7 +82,7 @@ def test_constant_maps_without_masks_and_labels_are_drawn(images):
     figure = panels.heatmaps(images[:1], np.full((1, 4, 4), 2.0))
 
     assert {p.get_clim() for p in heat(figure)} == {(2.0, 3.0)}
-    figure.canvas.draw()
+    figure.draw_without_rendering()
 
 
 def test_channels_may_come_first_or_last(images, maps):
@@ -135,7 +135,7 @@ def test_strong_augmentations_may_have_different_numbers_of_classes(images):
     figure = panels.strong_examples({"rotation": images[:4], "cutmix": images[:2]})
 
     assert len(figure.axes) == 6
-    figure.canvas.draw()
+    figure.draw_without_rendering()
 
 
 def test_the_gallery_counts_and_frames_every_kind_of_decision(images, labels, scores):
@@ -166,7 +166,7 @@ def test_the_gallery_of_one_class_has_its_two_rows(images, scores):
         "✓ normal, called normal: 6 of 6",
         "✗ normal, called abnormal: 0 of 6",
     ]
-    figure.canvas.draw()
+    figure.draw_without_rendering()
 
 
 def test_examples_are_spread_over_the_ranks_with_both_ends():

@@ -62,7 +62,7 @@ def test_a_mark_stands_above_the_axes_and_replaces_an_earlier_one():
 
     assert style.marks(figure) == ["phantom · quick"]
     assert figure.get_size_inches()[1] == pytest.approx(2.24)
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     text = next(t for t in figure.texts if t.get_text() == "phantom · quick")
     assert not text.get_window_extent().overlaps(ax.get_tightbbox())
 
