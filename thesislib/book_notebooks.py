@@ -5,6 +5,7 @@ needs neither nbformat nor a kernel.
 """
 
 import copy
+import json
 import re
 from dataclasses import dataclass
 from html import escape
@@ -158,6 +159,8 @@ def run_page(
         cell["metadata"].pop("papermill", None)
         if cell["cell_type"] == "code":
             cell["outputs"] = [o for o in cell.get("outputs", []) if _shows(o)]
+            for output in cell["outputs"]:
+                _without_folders(output)
     if suffix is not None:
         _rename_labels(page, suffix)
     return below_title(page, box, title)
@@ -173,6 +176,18 @@ def _shows(output: dict[str, Any]) -> bool:
         data.pop(WIDGETS)
         data.pop("text/plain", None)  # a widget's name in words
     return bool(data)
+
+
+# What leads to the package or to installed packages in a traceback's file names.
+_FOLDERS = re.compile(
+    r"(?:[A-Za-z]:)?(?:[\\/][^\\/\s:'\"\x1b]+)*[\\/](?=(?:thesislib|site-packages)[\\/])"
+)
+
+
+def _without_folders(output: dict[str, Any]) -> None:
+    """Keep the reader's own folders out of a traceback that may be published."""
+    if output["output_type"] == "error":
+        output["traceback"] = [_FOLDERS.sub("…/", s) for s in output["traceback"]]
 
 
 def below_title(page: Notebook, box: str, title: str | None = None) -> Notebook:
@@ -269,7 +284,9 @@ def run_box(run: NotebookRun, others: str = "") -> str:
 def parameters(run: NotebookRun) -> str:
     """Parameters, time and hardware of a run in a sentence."""
     words = [
-        f"{name} {value}"
+        f"{name} `{json.dumps(value)}`"
+        if isinstance(value, dict)
+        else f"{name} {value}"
         for name, value in run.parameters.items()
         if value not in ("", "auto", None, {})
     ]

@@ -167,3 +167,22 @@ def test_a_page_without_a_heading_gets_one(notebooks):
     page = book.run_page(run_of(notebook), "BOX", title="Run a")
 
     assert page["cells"][0]["source"].startswith("# Run a\n\nBOX")
+
+
+def test_tracebacks_do_not_show_the_readers_folders(notebooks):
+    notebook = notebooks.failed()
+    (error,) = notebooks.code(notebook)[-1]["outputs"]
+    error["traceback"] = [
+        "File \x1b[32m/home/me/my-code/thesislib/runs/run.py:137\x1b[39m, in once",
+        "File C:\\Users\\me\\Lib\\site-packages\\torch\\nn.py:1, in f",
+        "ValueError: images/a.png is 3/4 of thesislib",
+    ]
+
+    page = book.run_page(run_of(notebook), "BOX")
+
+    (error,) = notebooks.code(page)[-1]["outputs"]
+    assert error["traceback"] == [
+        "File \x1b[32m…/thesislib/runs/run.py:137\x1b[39m, in once",
+        "File …/site-packages\\torch\\nn.py:1, in f",
+        "ValueError: images/a.png is 3/4 of thesislib",
+    ]

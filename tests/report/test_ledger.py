@@ -115,6 +115,16 @@ def test_two_seeds_are_too_few(made):
     assert found.results[0].reasons == ["2 seeds of 3"]
 
 
+def test_phantoms_need_five_seeds(made):
+    records = five(made, 0.7, source="phantom", preset="quick")
+
+    def reasons(records):
+        return entry(of(made, records)).results[0].reasons
+
+    assert reasons(records) == ["phantom", "own protocol (quick)"]
+    assert reasons(records[:4])[-1] == "4 seeds of 5"
+
+
 def test_seeds_are_pooled_with_their_deviation(made):
     result = entry(of(made, five(made, 0.9, 0.01))).results[0]
 

@@ -11,7 +11,7 @@ from thesislib.report import intervals
 from thesislib.report.implemented import Address, address
 from thesislib.report.records import Run
 
-MIN_SEEDS = 3
+MIN_SEEDS = {"real": 3, "phantom": 5}
 # Rooms of the package that cannot change a number.
 ONLOOKERS = ("figures", "paper", "report", "runs")
 Stated = list[tuple[Run, dict[str, Any]]]  # one run and its row a seed
@@ -51,10 +51,9 @@ class Result:
             reasons.append("partial data")
         if self.settings != "thesis":
             reasons.append(f"own protocol ({self.preset})")
-        if len(self.seeds) < MIN_SEEDS:
-            reasons.append(
-                f"{len(self.seeds)} seed{'s' * (len(self.seeds) > 1)} of {MIN_SEEDS}"
-            )
+        count, needed = len(self.seeds), MIN_SEEDS[self.source]
+        if count < needed:
+            reasons.append(f"{count} seed{'s' * (count > 1)} of {needed}")
         return reasons
 
     @property

@@ -23,7 +23,8 @@ margin:0;color:inherit;background:none}
 border-bottom:1px solid rgba(128,128,128,.35);background:none;color:inherit;\
 vertical-align:top;white-space:nowrap}
 .thesis-table th[scope=row],.thesis-table th.name{text-align:left;white-space:normal;\
-min-width:9em;font-weight:400}
+min-width:9em}
+.thesis-table th[scope=row]{font-weight:400}
 .thesis-table th[scope=colgroup]{text-align:center}
 .thesis-table small{display:block;opacity:.8}
 .thesis-table tr.ours th{font-weight:700}
