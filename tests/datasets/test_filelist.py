@@ -158,7 +158,8 @@ def test_a_list_replaces_the_split_and_leaves_out_what_it_does_not_name(tmp_path
     listing = _apply(tmp_path, text)
 
     assert [i.split for i in listing.items] == ["", "test", "train", "test", ""]
-    assert listing.rule.startswith("file list split.csv, sha256 ")
+    assert listing.rule.startswith("file list, sha256 ")
+    assert "the file list split.csv" in listing.notes[-1]
     assert listing.draw is None
 
 

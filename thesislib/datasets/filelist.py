@@ -176,8 +176,13 @@ def apply(listing: Listing, path: Path) -> Listing:
         chosen[item.id] = split
     items = tuple(replace(i, split=chosen.get(i.id, "")) for i in listing.items)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    rule = f"file list {path.name}, sha256 {digest}"
-    return replace(listing, items=items, rule=rule, draw=None)
+    return replace(
+        listing,
+        items=items,
+        rule=f"file list, sha256 {digest}",
+        draw=None,
+        notes=(*listing.notes, f"the split is that of the file list {path.name}"),
+    )
 
 
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
