@@ -15,12 +15,12 @@ from thesislib.metrics.pixel_bounds import Bounded, Intervals, PixelBounds
 from thesislib.metrics.pixel_grid import (
     NUM_PAGES,
     PRO_LIMIT,
-    UNMET,
     Counts,
     PageGrid,
     best_bits,
     first_bits,
     to_keys,
+    to_pages,
     to_scores,
 )
 
@@ -34,18 +34,17 @@ class PixelHistogram:
     """Counts of pixel scores inside and outside the ground truth.
 
     Pixels are kept exactly until there are `chunk_pixels` of them, so a small test set
-    has no error at all. Then a grid of at most `num_bins` bins is laid where they are
+    has no error at all. Then a grid of `num_bins` bins is laid where they are
     (`pixel_grid`). When later pixels ask for finer bins elsewhere, those are made; what
     was counted before in the coarser ones stays, as intervals, in the error bound.
 
     The result depends on the order of images but not on how they are cut into batches.
-    Memory: about 24 bytes a bin and 12 bytes a pixel of a chunk, and as much again
-    while a chunk is counted; 200 MB as it stands.
+    Memory: about 150 bytes a bin and 100 bytes a pixel of a chunk at the peak.
 
     To send a histogram to another process, pickle it; `to_arrays` is for keeping.
     """
 
-    def __init__(self, num_bins: int = 1 << 21, chunk_pixels: int = 1 << 21) -> None:
+    def __init__(self, num_bins: int = 1 << 20, chunk_pixels: int = 1 << 20) -> None:
         if num_bins < 1 or chunk_pixels < 1:
             raise InputError(
                 f"num_bins is {num_bins} and chunk_pixels {chunk_pixels}; both must "
@@ -55,7 +54,7 @@ class PixelHistogram:
         self.chunk_pixels = chunk_pixels
         self.num_images = 0
         self.num_components = 0  # connected regions of the ground truth
-        self._counts = Counts(PageGrid(np.full(NUM_PAGES, UNMET, np.int8)))
+        self._counts = Counts(PageGrid(np.zeros(NUM_PAGES, np.int8)))
         self._loose = _no_intervals()
         self._normal: list[NDArray[np.uint32]] = []  # keys not yet counted
         self._abnormal: list[NDArray[np.uint32]] = []
@@ -95,7 +94,7 @@ class PixelHistogram:
         self.num_images += other.num_images
         self.num_components += other.num_components
         mine, theirs = self._counts, other._counts
-        if theirs.grid.num_bins:
+        if other._num_counted:
             grid = PageGrid(_common_bits(mine, theirs))
             (mine, loose), (theirs, others) = mine.moved(grid), theirs.moved(grid)
             mine.normal += theirs.normal
@@ -109,10 +108,7 @@ class PixelHistogram:
         self._overlap += other._overlap
         self._num_pending += other._num_pending
         self._num_counted += other._num_counted
-        if (
-            self._num_pending >= self.chunk_pixels
-            or self._counts.grid.num_bins > self.num_bins
-        ):
+        if self._num_pending >= self.chunk_pixels or not self._fits():
             self._count_pending()
 
     def auroc(self) -> Bounded:
@@ -279,13 +275,12 @@ class PixelHistogram:
         pixels = _count_pages(pending[0]) + _count_pages(pending[1])
         bits = self._counts.grid.bits
         new = first_bits(pixels, self.num_bins, self._num_counted)
-        unmet = (bits == UNMET) & (pixels > 0)
-        if unmet.any():
-            self._regrid(np.where(unmet, new, bits))
+        if self._num_fitted == 0:
+            self._regrid(new)
         if (
             self._num_counted >= 2 * self._num_fitted
             or (new > bits + 3).any()  # many pixels in coarse bins
-            or self._counts.grid.num_bins > self.num_bins
+            or not self._fits()
         ):
             self._fit(pending)
         self._counts.add(*pending)
@@ -300,7 +295,7 @@ class PixelHistogram:
             trial = self._counts.copy()
             trial.add(*pending)
             costs, bits = trial.page_costs(), trial.grid.bits
-            fits = trial.grid.num_bins <= self.num_bins
+            fits = self._fits()
             if fits and costs[bits < 16].sum() <= COST_GOAL:
                 return
             best = best_bits(bits, costs, self.num_bins)
@@ -310,6 +305,9 @@ class PixelHistogram:
             if fits and foreseen > WORTH_WHILE * costs[bits < 16].sum():
                 return
             self._regrid(best)
+
+    def _fits(self) -> bool:
+        return self._counts.grid.num_bins <= self.num_bins + NUM_PAGES
 
     def _regrid(self, bits: NDArray[np.int8]) -> None:
         self._counts, loose = self._counts.moved(PageGrid(bits))
@@ -333,18 +331,23 @@ class PixelHistogram:
 
     def _intervals(self) -> Intervals:
         """All pixels counted, held and loose."""
-        normal, abnormal, overlap = self._pending()
-        keys = np.concatenate([normal, abnormal])
-        inside = np.arange(len(keys)) >= len(normal)
-        held = Intervals(
-            keys,
-            keys,
-            (~inside).astype(np.int64),
-            inside.astype(np.int64),
-            np.concatenate([np.zeros(len(normal)), overlap]),
-        ).merge_equal()
-        parts = [self._counts.intervals(), self._loose, held]
-        return Intervals.concatenate(parts)
+        parts = [self._counts.intervals(), self._loose]
+        if self._num_pending:
+            normal, abnormal, overlap = self._pending()
+            keys = np.concatenate([normal, abnormal])
+            inside = np.arange(len(keys)) >= len(normal)
+            held = Intervals(
+                keys,
+                keys,
+                (~inside).astype(np.int64),
+                inside.astype(np.int64),
+                np.concatenate([np.zeros(len(normal)), overlap]),
+            )
+            parts.append(held.merge_equal())
+        parts = [part for part in parts if len(part.low)]
+        if len(parts) == 1:
+            return parts[0]
+        return Intervals.concatenate([_no_intervals(), *parts])
 
 
 _NO_KEYS = np.zeros(0, np.uint32)
@@ -396,9 +399,8 @@ def _no_intervals() -> Intervals:
 
 
 def _count_pages(keys: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """Pixels in each page from ascending keys, (NUM_PAGES,)."""
-    first = np.arange(NUM_PAGES, dtype=np.uint32) << np.uint32(16)
-    return np.diff(np.searchsorted(keys, first), append=len(keys))
+    """Pixels in each page, (NUM_PAGES,)."""
+    return np.bincount(to_pages(keys), minlength=NUM_PAGES)
 
 
 def _common_bits(a: Counts, b: Counts) -> NDArray[np.int8]:
@@ -412,7 +414,7 @@ def _common_bits(a: Counts, b: Counts) -> NDArray[np.int8]:
     few, many = np.minimum(bits_a, bits_b), np.maximum(bits_a, bits_b)
     coarse = np.where(bits_a <= bits_b, pixels[0], pixels[1])
     fine = np.where(bits_a <= bits_b, pixels[1], pixels[0])
-    return np.where((few == UNMET) | (16 * coarse < fine), many, few)
+    return np.where(16 * coarse < fine, many, few)
 
 
 def _coarsened(intervals: Intervals, num_bins: int) -> Intervals:

@@ -73,10 +73,12 @@ class _Above:
     """Counts of what lies above a key, from keys (B,) and counts (B,)."""
 
     def __init__(self, keys: NDArray[np.uint32], counts: NDArray) -> None:
-        order = np.argsort(keys, kind="stable")  # linear on what is already sorted
-        self.keys = keys[order]
-        below = np.concatenate([[0.0], np.cumsum(counts[order], dtype=np.float64)])
-        self.above = below[-1] - below  # (B + 1,)
+        if (keys[1:] < keys[:-1]).any():
+            order = np.argsort(keys, kind="stable")  # linear on sorted stretches
+            keys, counts = keys[order], counts[order]
+        self.keys = keys
+        self.above = np.zeros(len(keys) + 1)
+        np.cumsum(counts[::-1], dtype=np.float64, out=self.above[-2::-1])
 
     def strictly(self, keys: NDArray[np.uint32]) -> NDArray[np.float64]:
         return self.above[np.searchsorted(self.keys, keys, side="right")]
@@ -92,12 +94,12 @@ class PixelBounds:
     """
 
     def __init__(self, intervals: Intervals) -> None:
-        normal = intervals.take(intervals.normal > 0)
         self.abnormal = intervals.take(intervals.abnormal > 0)
-        self.num_normal = float(normal.normal.sum())
+        self.num_normal = float(intervals.normal.sum())
         self.num_abnormal = float(self.abnormal.abnormal.sum())
-        self.normal_low = _Above(normal.low, normal.normal)
-        self.normal_high = _Above(normal.high, normal.normal)
+        # an interval without normal pixels adds nothing and needs no removal
+        self.normal_low = _Above(intervals.low, intervals.normal)
+        self.normal_high = _Above(intervals.high, intervals.normal)
 
     def auroc(self) -> Bounded:
         """Area under the ROC curve of all pixels."""

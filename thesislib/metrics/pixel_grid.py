@@ -1,11 +1,11 @@
 r"""A grid over float32 scores that is fine where the pixels are.
 
 Scores become sortable integers (`to_keys`), so no range has to be known. The upper 16
-bits of a key name its page (1/128 of an octave of scores), and each page met is cut
-into $2^b$ bins, b from 0 to 16; at 16 every float32 value has a bin of its own. The
-bits are shared out so that the pixel metrics come out as exactly as the number of bins
-allows: for costs $C_i / x_i$ under $\sum x_i \le B$ the best is $x_i \propto
-\sqrt{C_i}$.
+bits of a key name its page (1/128 of an octave of scores), and each page is cut into
+$2^b$ bins, b from 0 to 16; at 16 every float32 value has a bin of its own. The bits
+are shared out so that the pixel metrics come out as exactly as the number of bins
+allows: for costs $C_i / x_i$ under $\sum x_i \le B$ the best is
+$x_i \propto \sqrt{C_i}$.
 """
 
 import numpy as np
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from thesislib.metrics.pixel_bounds import Intervals
 
 NUM_PAGES = 1 << 16
-UNMET = -1  # bits of a page that no score has met
 AREA_TOLERANCE = 1e-6  # of AUROC and PRO
 AP_TOLERANCE = 1e-4
 PRO_LIMIT = 0.3  # FPR to which PRO is integrated (Bergmann et al. 2021)
-FPR_MARGIN = 0.05  # beyond the limit, bins no longer matter to PRO
+FPR_REACH = 0.35  # to which bins count for PRO: the limit, and some to spare
+BLOCK = 1 << 15  # bins looked at together
 
 
 def to_keys(scores: NDArray[np.float32]) -> NDArray[np.uint32]:
@@ -35,19 +35,23 @@ def to_scores(keys: NDArray[np.uint32]) -> NDArray[np.float32]:
     return (keys ^ flip).view(np.float32)
 
 
+def to_pages(keys: NDArray[np.uint32]) -> NDArray[np.intp]:
+    """Page of each key, 0 to NUM_PAGES - 1."""
+    return (keys >> np.uint32(16)).astype(np.intp)
+
+
 class PageGrid:
     """A partition of keys into bins: `bits` of each page, fixed for its life."""
 
     def __init__(self, bits: NDArray[np.int8]) -> None:
         self.bits = bits  # (NUM_PAGES,)
-        sizes = np.where(bits == UNMET, 0, np.int64(1) << np.maximum(bits, 0))
-        self.offset = np.concatenate([[0], np.cumsum(sizes)])
+        self.offset = np.concatenate([[0], np.cumsum(np.int64(1) << bits)])
         self.num_bins = int(self.offset[-1])
-        self._shift = (16 - bits).astype(np.uint32)  # meaningless where unmet
+        self._shift = (16 - bits).astype(np.uint32)
 
     def bins(self, keys: NDArray[np.uint32]) -> NDArray[np.int64]:
-        """Bin of each key, whose page must have been met."""
-        page = (keys >> np.uint32(16)).astype(np.intp)
+        """Bin of each key."""
+        page = to_pages(keys)
         inside = (keys & np.uint32(0xFFFF)) >> self._shift[page]
         return self.offset[page] + inside
 
@@ -63,11 +67,7 @@ class PageGrid:
 
     def sum_pages(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sum values of bins (num_bins,) within pages, (NUM_PAGES,)."""
-        sums = np.zeros(NUM_PAGES)
-        met = np.flatnonzero(self.bits != UNMET)
-        if len(met):
-            sums[met] = np.add.reduceat(values, self.offset[met])
-        return sums
+        return np.add.reduceat(values, self.offset[:-1])
 
 
 class Counts:
@@ -113,13 +113,13 @@ class Counts:
         )
 
     def moved(self, grid: PageGrid) -> "tuple[Counts, Intervals]":
-        """The counts on another grid that has met all of their pages.
+        """The counts on another grid.
 
         Pages with fewer bits are folded. What was counted in a page that now has more
         bits cannot be told apart and is handed back as intervals.
         """
         counted, moved = self.intervals(), Counts(grid)
-        page = (counted.low >> np.uint32(16)).astype(np.intp)
+        page = to_pages(counted.low)
         finer = grid.bits[page] > self.grid.bits[page]
         kept = counted.take(~finer)
         bins, size = grid.bins(kept.low), grid.num_bins
@@ -141,23 +141,25 @@ class Counts:
         Pixels yet to come may fall where so far only the other class was, so $p$ and
         the overlap are each raised by $(n + p) / 2$.
         """
-        n = self.normal / max(self.normal.sum(), 1)
-        p = self.abnormal / max(self.abnormal.sum(), 1)
-        overlap = self.overlap / max(self.overlap.sum(), 1e-300)
-        cost = (n + p) / 2
-        within = 1 - np.cumsum(n) <= PRO_LIMIT + FPR_MARGIN  # FPR above the bin
-        overlap += cost
-        overlap *= within / PRO_LIMIT
-        cost = n * (p + cost + overlap)
-        cost /= 2 * AREA_TOLERANCE
-        tp = np.cumsum(self.abnormal[::-1])[::-1].astype(np.float64)
-        fp = np.cumsum(self.normal[::-1])[::-1].astype(np.float64)
-        p *= self.normal * tp + self.abnormal * fp / 2
-        tp += fp
-        p /= np.maximum(tp, 1) ** 2
-        p /= 2 * AP_TOLERANCE
-        cost += p
-        return self.grid.sum_pages(cost)
+        num_normal = max(int(self.normal.sum()), 1)
+        num_abnormal = max(int(self.abnormal.sum()), 1)
+        num_components = max(float(self.overlap.sum()), 1e-300)
+        costs = np.empty(self.grid.num_bins)
+        fp = tp = 0.0  # above the block
+        for stop in range(self.grid.num_bins, 0, -BLOCK):
+            block = slice(max(stop - BLOCK, 0), stop)
+            normal, abnormal = self.normal[block], self.abnormal[block]
+            n, p = normal / num_normal, abnormal / num_abnormal
+            fps = fp + np.cumsum(normal[::-1])[::-1]  # at or above a bin
+            tps = tp + np.cumsum(abnormal[::-1])[::-1]
+            yet_to_come = (n + p) / 2
+            overlap = self.overlap[block] / num_components + yet_to_come
+            overlap *= (fps - normal <= FPR_REACH * num_normal) / PRO_LIMIT
+            change = (normal * tps + abnormal * fps / 2) / np.maximum(tps + fps, 1) ** 2
+            area = n * (p + yet_to_come + overlap)
+            costs[block] = area / (2 * AREA_TOLERANCE) + p * change / (2 * AP_TOLERANCE)
+            fp, tp = float(fps[0]), float(tps[0])
+        return self.grid.sum_pages(costs)
 
 
 def first_bits(
@@ -165,7 +167,7 @@ def first_bits(
 ) -> NDArray[np.int8]:
     """Bits of pages in proportion to their share of all pixels, (NUM_PAGES,)."""
     bits = np.floor(np.log2(np.maximum(num_bins * (pixels / num_pixels), 1)))
-    return np.where(pixels > 0, np.minimum(bits, 16), UNMET).astype(np.int8)
+    return np.minimum(bits, 16).astype(np.int8)
 
 
 def best_bits(
@@ -176,16 +178,14 @@ def best_bits(
     Args:
         bits: At which the costs were measured, (NUM_PAGES,).
         costs: (NUM_PAGES,).
-        num_bins: Not to be exceeded; each page met has at least one bin.
+        num_bins: Not to be exceeded by more than the one bin that every page has.
     """
-    met = np.flatnonzero(bits != UNMET)
     # cost x 2^bits is the cost in one bin; x proportional to its root
-    ideal = (np.log2(np.maximum(costs[met], 1e-300)) + bits[met]) / 2
+    ideal = (np.log2(np.maximum(costs, 1e-300)) + bits) / 2
     low, high = -600.0, 600.0
     for _ in range(60):
         shift = (low + high) / 2
         shared = np.clip(np.floor(ideal + shift + 0.5), 0, 16)
-        low, high = (shift, high) if np.exp2(shared).sum() <= num_bins else (low, shift)
-    best = bits.copy()
-    best[met] = np.clip(np.floor(ideal + low + 0.5), 0, 16).astype(np.int8)
-    return best
+        fits = np.exp2(shared).sum() <= num_bins + NUM_PAGES
+        low, high = (shift, high) if fits else (low, shift)
+    return np.clip(np.floor(ideal + low + 0.5), 0, 16).astype(np.int8)
