@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 DPI = 144  # 1.44 pixels of the file for one of the page: sharp, still small
 _PAGE_DPI = 100  # CSS pixels an inch
-_SCROLL_BELOW = 560  # CSS pixels; narrower screens scroll the figure, not the page
 
 
 def png_bytes(fig: Figure, dpi: int = DPI) -> bytes:
@@ -105,9 +104,8 @@ def png_html(png: bytes, alt: str, caption: str = "", mark: str = "") -> str:
     )
     return (
         '<figure class="thesis-figure" style="margin:1em 0">'
-        '<div style="overflow-x:auto">'
         f'<img alt="{escape(alt)}" src="data:image/png;base64,{data}" width="{width}" '
-        f'style="width:{width}px;max-width:max(100%,{min(width, _SCROLL_BELOW)}px);'
+        f'style="width:{width}px;max-width:100%;'
         'height:auto;background:#fff;border-radius:6px;display:block">'
-        f"</div>{text}</figure>"
+        f"{text}</figure>"
     )
