@@ -55,6 +55,16 @@ def test_one_seed_one_result(name):
 
 
 @pytest.mark.parametrize("name", STRONG)
+def test_half_precision_around_it_changes_nothing(name):
+    plain = STRONG[name](noise(), CLASSES, seeded())
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        within = STRONG[name](noise(), CLASSES, seeded())
+
+    assert torch.equal(plain, within)
+
+
+@pytest.mark.parametrize("name", STRONG)
 def test_classes_outside_are_refused(name):
     with pytest.raises(InputError, match=r"classes must lie in 0\.\.3, got 0\.\.4"):
         STRONG[name](noise(), CLASSES + (CLASSES == 3).long(), seeded())

@@ -87,6 +87,13 @@ def test_one_seed_one_view():
     assert not torch.equal(weak_view(images, seeded(3)), weak_view(images, seeded(4)))
 
 
+def test_half_precision_around_it_changes_nothing():
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        within = weak_view(pictures(), seeded())
+
+    assert torch.equal(within, weak_view(pictures(), seeded()))
+
+
 def test_a_view_depends_on_no_other_image():
     images, others = pictures(seed=0), pictures(seed=1)
     others[2] = images[2]

@@ -108,8 +108,7 @@ def apply_colour(images: Tensor, matrix: Tensor, bias: Tensor) -> Tensor:
         matrix: (B, 3, 3).
         bias: (B, 3).
     """
-    with torch.autocast(images.device.type, enabled=False):
-        mapped = torch.baddbmm(bias[..., None], matrix, images.flatten(2))
+    mapped = torch.baddbmm(bias[..., None], matrix, images.flatten(2))
     return mapped.view_as(images)
 
 

@@ -1,11 +1,29 @@
 """Random numbers from an explicit generator, and the check every augmentation makes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from thesislib.errors import InputError
+
+Result = TypeVar("Result")
+
+
+def augmentation(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Run f(images, ...) without gradients and in float32, also under autocast.
+
+    Half precision would shift every pixel of an 8-bit image by up to a level.
+    """
+
+    @wraps(function)
+    def run(images: Tensor, *args: object, **kwargs: object) -> Result:
+        with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+            return function(images, *args, **kwargs)
+
+    return run
 
 
 def check_images(images: Tensor, generator: torch.Generator) -> None:

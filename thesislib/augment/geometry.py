@@ -130,8 +130,7 @@ def blur_matrix(sigma: Tensor, size: int, radius: int) -> Tensor:
     weight = torch.where(weight < 1e-8, 0.0, weight)  # denormal numbers are slow
     weight = weight / (2 * weight.sum(dim=1, keepdim=True) - weight[:, :1])
     shifts = _reflected_shifts(size, radius, sigma.device)
-    with torch.autocast(sigma.device.type, enabled=False):
-        return (weight @ shifts.flatten(1)).view(-1, size, size)
+    return (weight @ shifts.flatten(1)).view(-1, size, size)
 
 
 @lru_cache(maxsize=8)
@@ -148,7 +147,7 @@ def _reflected_shifts(size: int, radius: int, device: torch.device) -> Tensor:
 
 
 def separable(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    r"""Apply $R_b X_b C_b^\top$ to each channel of each image, in float32.
+    r"""Apply $R_b X_b C_b^\top$ to each channel of each image.
 
     Args:
         images: (B, C, H, W).
@@ -158,7 +157,5 @@ def separable(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     Returns:
         (B, C, H', W').
     """
-    with torch.autocast(images.device.type, enabled=False):
-        wide = images.flatten(1, 2).bmm(columns.mT)  # (B, C H, W')
-        wide = wide.view(*images.shape[:3], -1)
-        return rows[:, None] @ wide
+    wide = images.flatten(1, 2).bmm(columns.mT)  # (B, C H, W')
+    return rows[:, None] @ wide.view(*images.shape[:3], -1)

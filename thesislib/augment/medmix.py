@@ -25,6 +25,7 @@ from thesislib.augment.colour import (
     jitter_factors,
 )
 from thesislib.augment.draws import (
+    augmentation,
     check_classes,
     check_images,
     happens,
@@ -84,7 +85,7 @@ CUTMIX = replace(
 )
 
 
-@torch.no_grad()
+@augmentation
 def medmix(
     images: Tensor,
     counts: Tensor,

@@ -3,14 +3,14 @@
 import torch
 from torch import Tensor
 
-from thesislib.augment.draws import check_images, uniform
+from thesislib.augment.draws import augmentation, check_images, uniform
 from thesislib.errors import InputError
 
 # Row and column step to the second patch, in the order of CCD's published code.
 DIRECTIONS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 
 
-@torch.no_grad()
+@augmentation
 def position_pairs(
     images: Tensor, patch_size: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:

@@ -11,7 +11,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from thesislib.augment.draws import check_classes, check_images, normal_noise
+from thesislib.augment.draws import (
+    augmentation,
+    check_classes,
+    check_images,
+    normal_noise,
+)
 from thesislib.augment.fov import coarse_field
 from thesislib.augment.layout import Field, box_pixels, place
 from thesislib.augment.medmix import CUTMIX, MedMixConfig, paste
@@ -23,7 +28,7 @@ HOLE_VISIBLE = 0.05  # least mean change of a hole, as MedMix's lesions
 NOISE_SIGMA = (0.0, 0.05, 0.1, 0.2)  # by class, in [0, 1] of intensity; ours
 
 
-@torch.no_grad()
+@augmentation
 def rotation(images: Tensor, classes: Tensor, generator: torch.Generator) -> Tensor:
     """Turn by 0, 90, 180 or 270 degrees, counter-clockwise, as CCD on fundus images.
 
@@ -40,7 +45,7 @@ def rotation(images: Tensor, classes: Tensor, generator: torch.Generator) -> Ten
     return torch.where(k >= 2, turned.flip(3), turned)
 
 
-@torch.no_grad()
+@augmentation
 def permutation(images: Tensor, classes: Tensor, generator: torch.Generator) -> Tensor:
     """Swap halves: 0 none, 1 left and right, 2 top and bottom, 3 both, as CCD.
 
@@ -66,7 +71,7 @@ def cutout(images: Tensor, classes: Tensor, generator: torch.Generator) -> Tenso
     return _cut_holes(images, classes, generator)[0]
 
 
-@torch.no_grad()
+@augmentation
 def gaussian_noise(
     images: Tensor, classes: Tensor, generator: torch.Generator
 ) -> Tensor:
@@ -126,7 +131,7 @@ def medmix_with(
     )
 
 
-@torch.no_grad()
+@augmentation
 def _cut_holes(
     images: Tensor, classes: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:

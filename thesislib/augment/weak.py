@@ -11,7 +11,7 @@ from thesislib.augment.colour import (
     colour_map,
     jitter_factors,
 )
-from thesislib.augment.draws import check_images, happens, uniform
+from thesislib.augment.draws import augmentation, check_images, happens, uniform
 from thesislib.augment.geometry import (
     blur_matrix,
     crop_boxes,
@@ -43,7 +43,7 @@ class WeakConfig:
     blur_kernel: float = 0.1  # kernel, fraction of the side, made odd, SimCLR
 
 
-@torch.no_grad()
+@augmentation
 def weak_view(
     images: Tensor,
     generator: torch.Generator,
