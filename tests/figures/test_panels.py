@@ -138,6 +138,21 @@ def test_strong_augmentations_may_have_different_numbers_of_classes(images):
     figure.draw_without_rendering()
 
 
+def test_examples_stand_in_rows_by_class_under_their_names(images, labels, masks):
+    figure = panels.examples(images, labels, masks)
+    named = panels.examples(images[:3], labels[:3], kinds=("polyp", "normal", "tumour"))
+
+    titles = [ax.get_title() for ax in figure.axes]
+    assert titles == ["normal"] * 3 + ["abnormal"] * 3
+    assert [len(outlines(ax)) for ax in figure.axes] == [0, 0, 0, 1, 1, 1]
+    assert [ax.get_title() for ax in named.axes] == ["normal", "polyp", "tumour"]
+
+
+def test_examples_need_a_label_each(images):
+    with pytest.raises(InputError, match=r"6 images come with labels \(1,\)"):
+        panels.examples(images, [1])
+
+
 def test_the_gallery_counts_and_frames_every_kind_of_decision(images, labels, scores):
     figure = panels.gallery(images, labels, scores, threshold=0.5)
 

@@ -84,7 +84,13 @@ def examples(
         kinds: (N,) names of the kinds of abnormality, written above; or None.
     """
     images, labels = as_images(images), as_array(labels)
+    if not len(images) or labels.shape != (len(images),):
+        raise InputError(
+            f"{len(images)} images come with labels {labels.shape}; "
+            "one or more images with a label each are needed."
+        )
     masks = as_masks(masks, len(images))
+    names = kinds if kinds is not None else np.where(labels, "abnormal", "normal")
     rows = [np.flatnonzero(labels == label) for label in (0, 1)]
     rows = [row for row in rows if len(row)]
     figure, axes = _tiles(len(rows), max(map(len, rows)), images.shape[1:3])
@@ -97,8 +103,7 @@ def examples(
             _show(ax, images[index])
             if masks is not None:
                 outline(ax, masks[index])
-            title = kinds[index] if kinds else _class_text(bool(labels[index]))
-            ax.set_title(title, fontsize=9, loc="center", fontweight="normal")
+            ax.set_title(names[index], fontsize=9, loc="center", fontweight="normal")
     return figure
 
 
