@@ -1,0 +1,1 @@
+"""Experiments: rows of the thesis's tables as pre-training plus detector."""

@@ -1,0 +1,113 @@
+"""Chapter 5: what its figures show, as arrays."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from thesislib.augment.medmix import medmix
+from thesislib.augment.strong import STRONG
+from thesislib.figures import panels
+from thesislib.metrics import image
+from thesislib.training import seeding
+from thesislib.training.schedule import steps_of
+
+
+def describe(run) -> str:
+    """The run in a few lines of Markdown: data, counts, settings."""
+    data, config = run.data, run.configs["pmsacl"]
+    counts = ", ".join(f"{number:,} {name}" for name, number in data.counts.items())
+    lines = [f"**{data.name}**, {data.source} data: {counts}."]
+    if data.source == "phantom":
+        lines.append(
+            f"The real dataset is not used here; a {data.modality} *phantom* stands in "
+            "for it, and every figure and row says so."
+        )
+    elif data.partial:
+        published = ", ".join(f"{n:,} {k}" for k, n in data.published_counts.items())
+        lines.append(f"The counts differ from the published ones ({published}).")
+    steps = steps_of(config, len(data.train))
+    lines.append(
+        f"Preset `{run.parameters.preset}`, reading `{run.parameters.reading}`, seed "
+        f"{run.parameters.seed}: {data.train.image_size} px, ResNet-18 of base width "
+        f"{config.base_width}, {steps:,} steps of {config.batch_size} images, each in "
+        f"{config.num_classes} classes and two views."
+    )
+    if run.sealed:
+        lines.append("This run was sealed before; its results are read back.")
+    return "\n\n".join(lines)
+
+
+def end_of_warm_up(run) -> int:
+    """Step at which the centres of Eq. (5.2) are measured."""
+    config = run.configs["pmsacl"]
+    return round(config.warm_up * steps_of(config, len(run.data.train)))
+
+
+def medmix_examples(run, num_images: int) -> tuple[np.ndarray, np.ndarray]:
+    """Normal training images under every class of MedMix, for Figure 5.2.
+
+    Returns:
+        Images (R, A, 3, H, W) in [0, 1] and masks of the lesions (R, A, H, W).
+    """
+    config = run.configs["pmsacl"]
+    count = config.num_classes
+    generator = seeding.generator(
+        run.parameters.seed, "figure", "medmix", device=run.device
+    )
+    images = run.data.train.sample(max(num_images, 8), generator)
+    classes = torch.arange(count, device=run.device).repeat_interleave(len(images))
+    settings = replace(config.medmix, max_lesions=count - 1)
+    mixed, masks = medmix(images.repeat(count, 1, 1, 1), classes, generator, settings)
+    mixed = mixed.unflatten(0, (count, -1)).transpose(0, 1)[:num_images]
+    masks = masks.unflatten(0, (count, -1)).transpose(0, 1)[:num_images, :, 0]
+    return mixed.cpu().numpy(), masks.cpu().numpy()
+
+
+def strong_examples(run) -> dict[str, np.ndarray]:
+    """One normal image under every class of every strong augmentation.
+
+    Returns:
+        Name -> (K, 3, H, W) in [0, 1].
+    """
+    found = {}
+    for name, augmentation in STRONG.items():
+        generator = seeding.generator(
+            run.parameters.seed, "figure", name, device=run.device
+        )
+        images = run.data.train.take(torch.arange(min(8, len(run.data.train))))
+        count = augmentation.num_classes
+        classes = torch.arange(count, device=run.device).repeat_interleave(len(images))
+        strong = augmentation(images.repeat(count, 1, 1, 1), classes, generator)
+        found[name] = strong[:: len(images)].cpu().numpy()
+    return found
+
+
+def tsne_images(run) -> np.ndarray:
+    """Indices of the test images in Figure 5.6, a seeded sample of either class."""
+    labels, wanted = run.data.test_labels, run.configs["study"].num_tsne
+    random = np.random.default_rng(run.parameters.seed)
+    order = random.permutation(len(labels))[:wanted]
+    return np.sort(order)
+
+
+def threshold(run, detected) -> float:
+    """Median threshold of the validation draws of Section 5.4.3."""
+    return image.protocol_50_50(
+        run.data.test_labels, detected.scores, run.parameters.seed
+    )["threshold"]
+
+
+def heatmap_examples(run, detected, per_class: int = 4) -> np.ndarray:
+    """Which of the kept maps to draw: each class at equal steps through its scores.
+
+    Returns:
+        Indices into `detected.shown`.
+    """
+    labels = run.data.test_labels[detected.shown]
+    scores = detected.scores[detected.shown]
+    chosen = [
+        panels.spread_over_ranks(np.flatnonzero(labels == label), scores, per_class)
+        for label in (0, 1)
+    ]
+    return np.concatenate(chosen)

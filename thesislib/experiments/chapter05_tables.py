@@ -1,0 +1,373 @@
+"""Chapter 5: rows that its tables need, and the tables as HTML.
+
+Every function records its rows in the run and gives a table that lays them beside
+the published ones. What the preset leaves out is said in the table's place.
+"""
+
+from html import escape
+
+import numpy as np
+
+from thesislib import paper
+from thesislib.experiments import chapter05, detection, recipes
+from thesislib.experiments.chapter05 import Recipe
+from thesislib.experiments.recipes import Detection
+from thesislib.metrics import image
+from thesislib.report import designs, records, text
+from thesislib.report.tables import STYLE, beside
+
+
+def add_detection_rows(run, detections: dict[str, Detection]) -> dict:
+    """Image metrics of every encoder, for Tables 5.1 to 5.4 and 5.9.
+
+    Returns:
+        Row key -> metric -> estimate.
+    """
+    found = {}
+    for row, detected in detections.items():
+        tables = tuple(
+            t for t in chapter05.detection_tables(run) if chapter05.prints(t, row)
+        )
+        found[row] = detection.add_detection(run, row, detected.scores, tables or None)
+    return found
+
+
+def detection_table(run) -> str:
+    """Tables 5.1 to 5.4: what is published beside ours."""
+    table = chapter05.DETECTION_TABLE.get(run.parameters.dataset)
+    return beside(
+        run.rows,
+        table,
+        metrics=detection.METRICS,
+        names=_names(run),
+        every=table is not None,
+        partial=run.located.partial,
+        title="" if table else "PaDiM on each encoder.",
+    )
+
+
+def floors_table(run) -> str:
+    """The naive baselines, a table of ours alone."""
+    detection.add_floors(run)
+    html = beside(
+        run.rows,
+        None,
+        metrics=("auc",),
+        names=detection.FLOORS,
+        partial=run.located.partial,
+        title="Baselines that know nothing of lesions.",
+    )
+    f1 = next(r["value"] for r in run.rows if r["row"] == "all-abnormal")
+    return f"{html}<p>Calling every test image abnormal has an F1 of {f1:.3f}.</p>"
+
+
+def contrast_table(run, detections: dict[str, Detection]) -> str:
+    """The two declared comparisons."""
+    lines = []
+    for other, question in (
+        ("random-padim", "PMSACL minus untrained encoder"),
+        ("class-padim", "PMSACL minus its class term alone"),
+    ):
+        if other in detections:
+            contrast = detection.add_contrast(
+                run,
+                "pmsacl-padim",
+                other,
+                detections["pmsacl-padim"].scores,
+                detections[other].scores,
+            )
+            lines.append((question, contrast))
+    return _table(
+        "Difference of AUROCs on the same test images.",
+        ("comparison", "difference", "95 % interval", "p"),
+        [
+            (
+                question,
+                f"{c.difference:+.3f}",
+                f"[{c.ci_low:+.3f}, {c.ci_high:+.3f}]",
+                f"{c.p:.3f}" if c.p >= 0.001 else "< 0.001",
+            )
+            for question, c in lines
+        ],
+        run,
+    )
+
+
+def families_table(run, detections: dict[str, Detection]) -> str:
+    """AUROC of each kind of abnormality."""
+    names, lines = _names(run), {}
+    kinds: list[str] = []
+    for row, detected in detections.items():
+        found = detection.add_families(run, row, detected.scores)
+        kinds, lines[row] = list(found), found
+    numbers = {kind: sum(k == kind for k in run.data.test_kinds) for kind in kinds}
+    return _table(
+        "AUROC of each kind of abnormality against all normal images.",
+        ("encoder", *(f"{kind} ({numbers[kind]})" for kind in kinds)),
+        [
+            (names[row], *(_estimate(found[kind]) for kind in kinds))
+            for row, found in lines.items()
+        ],
+        run,
+    )
+
+
+def _names(run) -> dict[str, str]:
+    """Row key -> label of every encoder of this run."""
+    chosen = [chapter05.main(run), *chapter05.baselines(run)]
+    return {recipe.row: f"{recipe.label} + PaDiM" for recipe in chosen}
+
+
+def _estimate(estimate: image.Estimate) -> str:
+    return (
+        f"{estimate.value:.3f}<small>[{estimate.ci_low:.3f}, "
+        f"{estimate.ci_high:.3f}]</small>"
+    )
+
+
+def _table(caption: str, head: tuple[str, ...], lines: list[tuple], run) -> str:
+    """A table of this run alone, in the look of `report.tables`.
+
+    The first column names the row; the cells are trusted HTML of ours.
+    """
+    if not lines:
+        return f"<p>{escape(caption)} Nothing to compare in this run.</p>"
+    columns = "".join(f'<th scope="col">{escape(name)}</th>' for name in head[1:])
+    body = "".join(
+        f'<tr><th scope="row">{escape(line[0])}</th>'
+        + "".join(f"<td>{cell}</td>" for cell in line[1:])
+        + "</tr>"
+        for line in lines
+    )
+    mark = f' <span class="thesis-mark">{run.mark}</span>' if run.mark else ""
+    return (
+        f'{STYLE}<div class="thesis-scroll" tabindex="0" role="region" '
+        f'aria-label="{escape(caption)}"><table class="thesis-table">'
+        f"<caption>{escape(caption)}{mark}</caption>"
+        f'<thead><tr><th scope="col" class="name">{escape(head[0])}</th>{columns}'
+        f"</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _not_run(what: str, run) -> str:
+    return (
+        f"<p><em>Not run</em>: {escape(what)} by preset "
+        f"<code>{run.parameters.preset}</code>. <code>-p preset standard</code> runs "
+        "it in hours on two cores, <code>-p preset paper</code> as printed.</p>"
+    )
+
+
+def localisation_table(run, detections: dict[str, Detection]) -> str:
+    """Tables 5.6 and 5.7, with the threshold named."""
+    if run.data.test_masks is None:
+        return "<p><em>Not run</em>: this dataset has no masks.</p>"
+    for row, detected in detections.items():
+        _add_localisation(run, row, detected)
+    table = chapter05.LOCALISATION_TABLE.get(run.parameters.dataset)
+    groups = beside(
+        run.rows,
+        table,
+        metrics=("iou", "dice", "pro", "iou oracle", "dice oracle"),
+        names=_names(run),
+        partial=run.located.partial,
+        title="" if table else "Localisation by PaDiM on each encoder.",
+    )
+    pixels = beside(
+        [{**r, "setting": {}} for r in run.rows if r["setting"] == ALL_PIXELS],
+        None,
+        metrics=("pixel_auc", "pixel_ap", "fpr95", "pro"),
+        names=_names(run),
+        partial=run.located.partial,
+        title="All pixels of all test images together.",
+    )
+    return groups + pixels
+
+
+ALL_PIXELS = {"pixels": "all"}
+
+
+def _add_localisation(run, row: str, detected: Detection) -> None:
+    """Rows of one encoder; IoU and Dice at the global threshold carry the table."""
+    table = chapter05.LOCALISATION_TABLE.get(run.parameters.dataset)
+    table = table if chapter05.prints(table, row) else None
+    groups = detected.groups
+    run.add_row(table, row, {}, "iou", *groups["iou global"])
+    run.add_row(table, row, {}, "dice", *groups["dice global"])
+    run.add_row(table, row, {}, "pro", *groups["pro ranking"])
+    run.add_row(None, row, {}, "iou oracle", *groups["iou oracle"])
+    run.add_row(None, row, {}, "dice oracle", *groups["dice oracle"])
+    run.add_histograms(row, ALL_PIXELS, detected.pixels.to_arrays())
+    for metric, bounded in (
+        ("pixel_auc", detected.pixels.auroc()),
+        ("pixel_ap", detected.pixels.ap()),
+        ("fpr95", detected.pixels.fpr95()),
+        ("pro", detected.pixels.pro()),
+    ):
+        num_images = len(run.data.test_labels)
+        run.add_row(None, row, ALL_PIXELS, metric, bounded.value, n=num_images)
+
+
+def loss_terms_table(run, full: Detection) -> str:
+    """Table 5.8, row by row; its last row is the main path again."""
+    chosen = chapter05.loss_terms(run)
+    if not chosen:
+        return _not_run("the loss terms one by one (Table 5.8) are left out", run)
+    printed = run.parameters.dataset in chapter05.LOSS_TABLE_DATASETS
+    metric = f"auc@{run.parameters.dataset}" if printed else "auc"
+    rows = [(recipes.detect(run, recipe), components) for recipe, components in chosen]
+    for detected, components in [*rows, (full, chapter05.ALL_COMPONENTS)]:
+        setting = {"components": list(components)}
+        estimate = _auc(run, detected.scores)
+        run.add_scores(
+            "pmsacl-padim",
+            setting,
+            run.data.test_ids,
+            run.data.test_labels,
+            detected.scores,
+            run.data.test_patients,
+        )
+        run.add_row(
+            "5.8" if printed else None, "pmsacl-padim", setting, metric, *estimate
+        )
+    kept = [row for row in run.rows if "components" in row["setting"]]
+    return beside(
+        kept,
+        "5.8" if printed else None,
+        metrics=(metric,),
+        partial=run.located.partial,
+        title="" if printed else "Loss terms one by one, as Table 5.8.",
+    )
+
+
+def variants_table(
+    run, chosen: list[Recipe], name: str, caption: str, full: tuple[str, Detection]
+) -> str:
+    """AUROC of variants of the main path, one setting changed at a time.
+
+    Args:
+        name: Setting that tells the rows apart, `strong` or `num_classes`.
+        full: Value of that setting on the main path, and its detection.
+    """
+    if not chosen:
+        return _not_run(f"{caption.rstrip('.')} is left out", run)
+    scored = {recipe.label: recipes.detect(run, recipe) for recipe in chosen}
+    scored[full[0]] = full[1]
+    lines = []
+    for label, detected in scored.items():
+        value = int(label) if label.isdigit() else label.replace(" ", "-")
+        setting = {name: value}
+        estimate = _auc(run, detected.scores)
+        run.add_scores(
+            "pmsacl-padim",
+            setting,
+            run.data.test_ids,
+            run.data.test_labels,
+            detected.scores,
+            run.data.test_patients,
+        )
+        run.add_row(None, "pmsacl-padim", setting, "auc", *estimate)
+        lines.append((label, _estimate(estimate)))
+    return _table(caption, (name.replace("_", " "), "AUROC"), lines, run)
+
+
+def _auc(run, scores: np.ndarray) -> image.Estimate:
+    data = run.data
+    return image.evaluate(
+        data.test_labels,
+        scores,
+        patients=data.test_patients,
+        seed=run.parameters.seed,
+    )["auc"]
+
+
+def diagnosis_table(run) -> str:
+    """What becomes of the literal recipe, one change at a time."""
+    return variants_table(
+        run,
+        chapter05.diagnosis(run),
+        "variant",
+        "Variants of the recipe at equal steps.",
+        ("staged", recipes.detect(run, chapter05.main(run))),
+    )
+
+
+def strong_table(run, full: Detection) -> str:
+    """Figure 5.7."""
+    return variants_table(
+        run,
+        chapter05.strong(run),
+        "strong",
+        "Strong augmentations of Figure 5.7.",
+        (run.configs["pmsacl"].strong, full),
+    )
+
+
+def classes_table(run, full: Detection) -> str:
+    """Figure 5.8."""
+    return variants_table(
+        run,
+        chapter05.numbers_of_classes(run),
+        "num_classes",
+        "Numbers of MedMix classes of Figure 5.8.",
+        (str(run.configs["pmsacl"].num_classes), full),
+    )
+
+
+def others_table(run) -> str:
+    """Table 5.9; its rows were recorded with the detection rows."""
+    if run.parameters.dataset != "hyperkvasir":
+        return "<p>Table 5.9 is printed for Hyper-Kvasir alone.</p>"
+    return beside(
+        run.rows,
+        "5.9",
+        metrics=("auc", "specificity", "sensitivity", "accuracy"),
+        every=True,
+        partial=run.located.partial,
+    )
+
+
+def seeds_table(run) -> str:
+    """Table 5.5: spread of PMSACL + PaDiM over sealed runs of other seeds, and this.
+
+    It records no row, because what other runs lie on the disk is not this run's.
+    """
+    this = records.Run(
+        record={"seal": "", **run.record, "rows": run.rows}, where="this run"
+    )
+    sealed = [r for r in records.collect().runs if r.design == this.design]
+    others = [r for r in sealed if r.seed != this.seed]
+    design = designs.Design(sorted([*others, this], key=lambda r: r.seed))
+    row = chapter05.main(run).row
+    lines = []
+    for metric in ("auc", "specificity", "sensitivity", "accuracy"):
+        keys = [
+            key
+            for key, stated in design.rows.items()
+            if all(
+                (r["row"], r["metric"], r["setting"]) == (row, metric, {})
+                for _, r in stated
+            )
+        ]
+        result = design.result(keys[0])
+        printed = {"dataset": run.parameters.dataset}
+        published = paper.published("5.5", row, printed, metric)
+        lines.append(
+            (
+                text.metric(metric),
+                f"{published['std']:.4f}" if published else "–",
+                "–" if result.std is None else f"{result.std:.4f}",
+                f"{result.value:.3f}",
+                "–"
+                if result.ci_low is None or len(result.seeds) < 2
+                else f"[{result.ci_low:.3f}, {result.ci_high:.3f}]",
+            )
+        )
+    seeds = ", ".join(map(str, result.seeds))
+    head = ("metric", "published std", "our std", "our mean", "95 % interval of mean")
+    return _table(
+        f"PMSACL + PaDiM over {len(result.seeds)} seed"
+        f"{'s' * (len(result.seeds) > 1)} ({seeds}), as Table 5.5.",
+        head,
+        lines,
+        run,
+    )

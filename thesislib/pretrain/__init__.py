@@ -1,0 +1,1 @@
+"""Self-supervised and other pre-training: normal images in, an encoder out."""

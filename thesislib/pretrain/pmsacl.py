@@ -1,0 +1,443 @@
+r"""PMSACL pre-training, thesis chapter 5 (and MSACL, its preprint).
+
+Pseudo multi-class strong augmentation via contrastive learning. The encoder learns
+to tell normal images ($\mathcal{A}_0$: no lesion pasted) from pseudo-abnormal ones
+($\mathcal{A}_n$: n lesions pasted by MedMix), each class a tight cluster around its
+own centre. No code was ever published; this file follows the printed equations and
+says where they cannot be followed.
+
+The file reads in the order of Section 5.3.1: settings, one function an equation,
+the networks, the training loop.
+
+Axes in all shapes:
+    A classes $n \in \{0, ..., |\mathcal{A}|-1\}$,
+    V = 2 weak views $l$,
+    N images, D = 128 features.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from thesislib.augment.medmix import MedMixConfig
+from thesislib.augment.position import position_pairs
+from thesislib.augment.strong import STRONG, StrongAugmentation, medmix_with
+from thesislib.augment.weak import WeakConfig, weak_view
+from thesislib.errors import InputError
+from thesislib.nn.heads import ProjectionHead
+from thesislib.nn.resnet import ResNet18
+from thesislib.training.schedule import cosine_lr, set_lr, steps_of
+
+NUM_VIEWS = 2
+NUM_DIRECTIONS = 8  # neighbours of a patch in Eq. (5.9)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PMSACLConfig:
+    """Settings of PMSACL, thesis Sections 5.3.2 and 5.4.2; the rest says its source."""
+
+    # Data
+    batch_size: int = 32  # images; each appears in every class and in two views
+    strong: str = "medmix"  # strong augmentation, a name in augment.strong.STRONG
+    num_classes: int = 4  # |A|: 0, 1, 2 or 3 pasted lesions
+    medmix: MedMixConfig = field(default_factory=MedMixConfig)  # where `strong` is it
+    weak: WeakConfig = field(default_factory=WeakConfig)  # A_0
+
+    # Network
+    base_width: int = 64  # channels of ResNet-18's first stage
+    num_features: int = 128  # D
+    head_norm: bool = True  # ours: batch norm keeps the head's ReLU units alive
+    classify: Literal["z", "backbone"] = "z"  # input of f_beta: Eq. (5.8); CCD's code
+
+    # Loss
+    temperature: float = 0.2  # tau; not given in chapter 5, chapter 4's value
+    alpha: float = 10.0  # of Eq. (5.7); not given, > 1 so that equals repel less
+    positive: Literal["probability", "printed"] = "probability"  # see Eq. (5.5)
+    terms: tuple[str, ...] = ("ctr", "pmsacl", "aug", "pos")  # of Eq. (5.1)
+    weight_ctr: float = 1.0  # Eq. (5.1) weighs all terms equally
+    weight_pmsacl: float = 1.0
+    weight_pos: float = 1.0
+    kappa: bool = True  # False: one temperature, the first rows of Table 5.8
+
+    # Optimisation
+    lr: float = 0.01  # SGD
+    momentum: float = 0.9  # "with momentum"; chapter 4's code
+    weight_decay: float = 3e-4  # chapter 4's code
+    epochs: int = 2_000  # passes over the training images; chapter 4's number
+    num_steps: int | None = None  # if given, instead of `epochs`
+    final_lr_fraction: float = 1e-3  # cosine decay, chapter 4's code
+    clip_norm: float | None = 1.0  # ours, of the gradient; None is the literal recipe
+    warm_up: float = 0.5  # ours, fraction of steps with the class term alone; 0 literal
+    num_centre_images: int = 512  # ours: images that estimate c_n in Eq. (5.2)
+    centre_momentum: float | None = None  # None: frozen, as printed; else moving mean
+
+
+# --- Equations -------------------------------------------------------------------
+
+
+def class_centres(z: Tensor) -> Tensor:
+    r"""Mean representation of each class, thesis Eq. (5.2).
+
+    $$c_n = \mathbb{E}_{x, a \sim \mathcal{A}_n} [f_\theta(a(x))]$$
+
+    Samples carry weak views on top of the strong augmentation, like those of
+    Eq. (5.6) that the centres are subtracted from.
+
+    Args:
+        z: Features, (A, V, N, D).
+
+    Returns:
+        Centres, (A, D).
+    """
+    return z.mean(dim=(1, 2))
+
+
+def multi_centring_loss(z: Tensor, centres: Tensor) -> Tensor:
+    r"""Distribution multi-centring loss, thesis Eq. (5.3).
+
+    $$\ell_{ctr} = \mathbb{E}_{x,n,a} \lVert f_\theta(a(x)) - c_n \rVert^2$$
+
+    Args:
+        z: Features, not normalised, (A, V, N, D).
+        centres: $c_n$, (A, D); no gradient reaches them.
+
+    Returns:
+        Mean over A, V and N of the squared distance, a scalar.
+    """
+    return (z - centres.detach()[:, None, None]).square().sum(dim=-1).mean()
+
+
+def centred_features(z: Tensor, centres: Tensor) -> Tensor:
+    r"""Directions as seen from the class's own centre, thesis Eq. (5.6).
+
+    $$\mathbf{f}^{(n,l)} = (f_\theta(x^{(n,l)}) - c_n) /
+      \lVert f_\theta(x^{(n,l)}) - c_n \rVert_2$$
+
+    Args:
+        z: Features, (A, V, N, D).
+        centres: $c_n$, (A, D).
+
+    Returns:
+        Unit vectors, (A, V, N, D).
+    """
+    return F.normalize(z - centres.detach()[:, None, None], dim=-1)
+
+
+def inverse_temperatures(num_classes: int, temperature: float, alpha: float) -> Tensor:
+    r"""Temperature scaling, thesis Eq. (5.7).
+
+    $$\kappa(n, m) = 1 / (\alpha \tau) \text{ if } n = m, \text{ else } 1 / \tau$$
+
+    The text asks that samples of the same class repel *less*. The repelling gradient
+    grows with $\kappa$, so this needs $\alpha > 1$; the remark on "a smaller value"
+    fits no $\alpha < 1$.
+
+    Returns:
+        $\kappa$, (A, A).
+    """
+    kappa = torch.full((num_classes, num_classes), 1 / temperature)
+    return kappa.fill_diagonal_(1 / (alpha * temperature))
+
+
+def pmsacl_loss(
+    f: Tensor,
+    kappa: Tensor,
+    temperature: float,
+    positive: Literal["probability", "printed"] = "probability",
+) -> Tensor:
+    r"""PMSACL contrastive loss, thesis Eqs. (5.4) and (5.5).
+
+    $$\ell^x = -\log \frac{\exp(\mathbf{f}^{(n,l)\top} \mathbf{f}^{(n,1-l)} / \tau)}
+      {\sum_{j,m,k} \mathbb{I}(x_j^{(m,k)} \ne x^{(n,l)})
+       \exp(\kappa(n,m)\, \mathbf{f}^{(n,l)\top} \mathbf{f}_j^{(m,k)})}$$
+
+    As `printed`, the positive pair has inverse temperature $1/\tau$ in the numerator
+    and $\kappa(n, n) = 1/(\alpha\tau)$ in the denominator, so that the fraction is no
+    probability and the loss can be negative. `probability` gives it $1/\tau$ in both
+    places and leaves $\kappa$ to the negatives, as the masked contrastive learning
+    cited for Eq. (5.7) does. The sum over $\mathcal{D}$ runs over the mini-batch.
+
+    Args:
+        f: Unit vectors of Eq. (5.6), (A, V, N, D) with V = 2.
+        kappa: Eq. (5.7), (A, A).
+        temperature: $\tau$.
+        positive: Which reading of the positive pair.
+
+    Returns:
+        Mean over A, V and N, a scalar in nats.
+    """
+    num_classes, num_views, num_images, _ = f.shape
+    similarity = torch.einsum("alid,bkjd->alibkj", f, f)
+    logits = similarity * kappa.to(f)[:, None, None, :, None, None]
+    size = num_classes * num_views * num_images
+    logits = logits.reshape(size, size)
+    itself = torch.eye(size, dtype=torch.bool, device=f.device)
+    other_view = _other_view(num_classes, num_views, num_images, f.device)
+    attraction = (
+        similarity.reshape(size, size).gather(1, other_view[:, None]).squeeze(1)
+        / temperature
+    )
+    if positive == "probability":
+        logits = logits.scatter(1, other_view[:, None], attraction[:, None])
+    repulsion = logits.masked_fill(itself, -math.inf).logsumexp(dim=1)
+    return (repulsion - attraction).mean()
+
+
+def augmentation_loss(logits: Tensor) -> Tensor:
+    r"""Which class was an image put in? Thesis Eq. (5.8).
+
+    $$\ell_{aug} = -\mathbb{E}_{x,n,a} [\log \mathbf{a}_n^\top
+      f_\beta(f_\theta(a(x)))]$$
+
+    Args:
+        logits: Of the classifier $f_\beta$, (A, V, N, A).
+
+    Returns:
+        Mean cross-entropy, a scalar in nats; log A for a blind classifier.
+    """
+    log_probability = logits.log_softmax(dim=-1)  # (A, V, N, A)
+    return -torch.einsum("avna->avn", log_probability).mean()
+
+
+def position_loss(logits: Tensor, direction: Tensor) -> Tensor:
+    r"""In which direction lies the second patch? Thesis Eq. (5.9).
+
+    $$\ell_{pos} = -\mathbb{E}_{x} [\log \mathbf{p}^\top
+      f_\gamma(f_\theta(x_{\omega_1}), f_\theta(x_{\omega_2}))]$$
+
+    Args:
+        logits: Of the classifier $f_\gamma$, (N, 8).
+        direction: Neighbour of the first patch that the second one is, (N,), 0 to 7.
+
+    Returns:
+        Mean cross-entropy, a scalar in nats; log 8 for a blind classifier.
+    """
+    return F.cross_entropy(logits, direction)
+
+
+def total_loss(terms: dict[str, Tensor], config: PMSACLConfig) -> Tensor:
+    r"""Sum of the loss terms, thesis Eq. (5.1).
+
+    $$\ell = \ell_{ctr} + \ell_{PMSACL} + \ell_{aug} + \ell_{pos}$$
+
+    Weights other than 1 are a departure that the configuration names.
+    """
+    weights = {
+        "ctr": config.weight_ctr,
+        "pmsacl": config.weight_pmsacl,
+        "pos": config.weight_pos,
+    }
+    return sum(weights.get(name, 1.0) * term for name, term in terms.items())
+
+
+def _other_view(
+    num_classes: int, num_views: int, num_images: int, device: torch.device
+) -> Tensor:
+    """Index of each sample's positive in the flattened (A, V, N), (A V N,)."""
+    index = torch.arange(num_classes * num_views * num_images, device=device)
+    return index.view(num_classes, num_views, num_images).flip(1).flatten()
+
+
+# --- Networks --------------------------------------------------------------------
+
+
+class PMSACL(nn.Module):
+    r"""Encoder $f_\theta$ with the classifiers $f_\beta$ and $f_\gamma$.
+
+    The detectors of the second stage take `backbone`; the rest is thrown away.
+    """
+
+    centres: Tensor
+
+    def __init__(self, config: PMSACLConfig) -> None:
+        super().__init__()
+        self.backbone = ResNet18(config.base_width)
+        num_backbone = self.backbone.num_features
+        self.head = ProjectionHead(num_backbone, config.num_features, config.head_norm)
+        num_in = config.num_features if config.classify == "z" else num_backbone
+        self.augmentation_classifier = nn.Linear(num_in, config.num_classes)
+        self.position_classifier = nn.Sequential(
+            nn.Linear(2 * num_in, 128), nn.ReLU(), nn.Linear(128, NUM_DIRECTIONS)
+        )
+        self.classify = config.classify
+        centres = torch.zeros(config.num_classes, config.num_features)
+        self.register_buffer("centres", centres)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Map images (B, 3, H, W) to z (B, D), what classifiers see, live share."""
+        h = self.backbone(images)
+        z, live = self.head(h)
+        return z.float(), (z if self.classify == "z" else h), live
+
+
+# --- Training --------------------------------------------------------------------
+
+
+def strong_augmentation(config: PMSACLConfig) -> StrongAugmentation:
+    """The distributions $\\mathcal{A}_n$ that the settings name.
+
+    Raises:
+        InputError: If the augmentation is unknown or has not that many classes.
+    """
+    if config.strong == "medmix":
+        return medmix_with(config.num_classes, config.medmix)
+    if config.strong not in STRONG:
+        raise InputError(
+            f"pmsacl.strong is {config.strong!r}; allowed are {', '.join(STRONG)}."
+        )
+    chosen = STRONG[config.strong]
+    if config.num_classes != chosen.num_classes:
+        raise InputError(
+            f"pmsacl.num_classes is {config.num_classes}, but {config.strong} has "
+            f"{chosen.num_classes} classes; only medmix takes other numbers."
+        )
+    return chosen
+
+
+def strong_views(images: Tensor, config: PMSACLConfig, generator) -> Tensor:
+    r"""$x^{(n,l)}$: every image in every class, in two weak views.
+
+    Strong augmentation first, then the weak views: Section 5.3.1 below Eq. (5.4).
+
+    Args:
+        images: Normal images, (N, 3, H, W) in [0, 1].
+
+    Returns:
+        (A, V, N, 3, H, W).
+    """
+    num_images = len(images)
+    classes = torch.arange(config.num_classes, device=images.device)
+    strong = strong_augmentation(config)(
+        images.repeat(config.num_classes, 1, 1, 1),
+        classes.repeat_interleave(num_images),
+        generator,
+    )
+    views = [weak_view(strong, generator, config.weak) for _ in range(NUM_VIEWS)]
+    shape = (NUM_VIEWS, config.num_classes, num_images, *images.shape[1:])
+    return torch.cat(views).view(shape).transpose(0, 1)
+
+
+def losses(
+    model: PMSACL,
+    images: Tensor,
+    config: PMSACLConfig,
+    generator: torch.Generator,
+    warming_up: bool = False,
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Terms of Eq. (5.1) for one batch, and what tells whether training is healthy.
+
+    Args:
+        images: Normal images, (N, 3, H, W) in [0, 1].
+        warming_up: Only the class term is computed.
+
+    Returns:
+        Named terms, scalars with gradient; named diagnostics, scalars without:
+        `live`, share of the head's units that any image switches on; `spread`,
+        standard deviation of z over the batch; `accuracy` of $f_\\beta$.
+    """
+    views = strong_views(images, config, generator)
+    axes = views.shape[:3]
+    z, seen, live = model(views.flatten(0, 2))
+    z = z.view(*axes, -1)
+    logits = model.augmentation_classifier(seen).float().view(*axes, -1)
+    terms = {}
+    if not warming_up:
+        if config.centre_momentum is not None:
+            with torch.no_grad():
+                model.centres.lerp_(class_centres(z), 1 - config.centre_momentum)
+        f = centred_features(z, model.centres)
+        kappa = inverse_temperatures(
+            config.num_classes, config.temperature, config.alpha if config.kappa else 1
+        )
+        if "ctr" in config.terms:
+            terms["ctr"] = multi_centring_loss(z, model.centres)
+        if "pmsacl" in config.terms:
+            terms["pmsacl"] = pmsacl_loss(f, kappa, config.temperature, config.positive)
+    if "aug" in config.terms:
+        terms["aug"] = augmentation_loss(logits)
+    if "pos" in config.terms and not warming_up:
+        terms["pos"] = _position_term(model, images, generator)
+    with torch.no_grad():
+        classes = torch.arange(config.num_classes, device=images.device)
+        right = logits.argmax(dim=-1) == classes[:, None, None]
+        diagnostics = {
+            "live": live,
+            "spread": z.flatten(0, 2).std(dim=0).mean(),
+            "accuracy": right.float().mean(),
+        }
+    return terms, diagnostics
+
+
+def _position_term(model: PMSACL, images: Tensor, generator: torch.Generator) -> Tensor:
+    """Eq. (5.9) on one pair of patches an image, an eighth of its side wide."""
+    first, second, direction = position_pairs(images, images.shape[-1] // 8, generator)
+    _, seen, _ = model(torch.cat([first, second]))
+    pair = torch.cat(seen.chunk(2), dim=-1)  # (N, 2 D)
+    return position_loss(model.position_classifier(pair).float(), direction)
+
+
+@torch.no_grad()
+def measure_centres(
+    model: PMSACL, bank, config: PMSACLConfig, generator: torch.Generator
+) -> Tensor:
+    """Estimate the centres of Eq. (5.2) from a sample of the training images.
+
+    Batch norm stays in training mode, so that the centres lie among the features
+    which the losses see.
+
+    Returns:
+        (A, D).
+    """
+    num_batches = max(1, math.ceil(config.num_centre_images / config.batch_size))
+    centres = torch.zeros_like(model.centres)
+    for _ in range(num_batches):
+        images = bank.sample(config.batch_size, generator)
+        views = strong_views(images, config, generator)
+        z, _, _ = model(views.flatten(0, 2))
+        centres += class_centres(z.view(*views.shape[:3], -1))
+    return centres / num_batches
+
+
+def pretrain(model: PMSACL, bank, config: PMSACLConfig, loop) -> PMSACL:
+    """Minimise Eq. (5.1) on normal images.
+
+    The centres are measured once, after the warm-up (at the very start if there is
+    none, as printed), and frozen.
+
+    Args:
+        model: Trained in place.
+        bank: `ImageBank` of normal images at `config.image_size`.
+        loop: `training.Loop` that resumes, records and stops.
+    """
+    num_steps = steps_of(config, len(bank))
+    optimizer = torch.optim.SGD(
+        model.parameters(),
+        lr=config.lr,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+    )
+    end_of_warm_up = round(config.warm_up * num_steps)
+    model.train()
+    saving = {"model": model, "optimizer": optimizer}
+    for step in loop.steps(num_steps, saving=saving):
+        lr = cosine_lr(step.index, num_steps, config.lr, config.final_lr_fraction)
+        set_lr(optimizer, lr)
+        if step.index == end_of_warm_up:
+            model.centres.copy_(measure_centres(model, bank, config, step.generator))
+        images = bank.sample(config.batch_size, step.generator)
+        with step.autocast():
+            terms, diagnostics = losses(
+                model, images, config, step.generator, step.index < end_of_warm_up
+            )
+        step.update(total_loss(terms, config), optimizer, clip_norm=config.clip_norm)
+        step.log({**terms, **diagnostics, "centres": centre_distance(model.centres)})
+    return model.eval()
+
+
+def centre_distance(centres: Tensor) -> Tensor:
+    """Smallest distance between two class centres, (A, D) to a scalar."""
+    return torch.pdist(centres).min()

@@ -1,0 +1,99 @@
+r"""SimCLR pre-training, the first baseline of thesis Table 5.9.
+
+Chen et al., *A Simple Framework for Contrastive Learning of Visual
+Representations*, 2020. Two weak views of an image attract, all else repels.
+
+Axes in all shapes: V = 2 views, N images, D = 128 features.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from thesislib.augment.weak import WeakConfig, weak_view
+from thesislib.nn.heads import ProjectionHead
+from thesislib.nn.resnet import ResNet18
+from thesislib.training.schedule import cosine_lr, set_lr, steps_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimCLRConfig:
+    """Settings of SimCLR: the thesis gives none, so those of PMSACL where shared."""
+
+    batch_size: int = 32  # images, each in two views
+    weak: WeakConfig = field(  # chapter 4's code crops down to a fifth of the area
+        default_factory=lambda: WeakConfig(crop_scale=(0.2, 1.0))
+    )
+    base_width: int = 64  # channels of ResNet-18's first stage
+    num_features: int = 128  # D
+    temperature: float = 0.2  # tau of chapter 4
+    lr: float = 0.01  # SGD
+    momentum: float = 0.9
+    weight_decay: float = 3e-4
+    epochs: int = 2_000  # passes over the training images; chapter 4's number
+    num_steps: int | None = None  # if given, instead of `epochs`
+    final_lr_fraction: float = 1e-3  # cosine decay
+    clip_norm: float | None = 1.0
+
+
+def contrastive_loss(z: Tensor, temperature: float) -> Tensor:
+    r"""NT-Xent, Chen et al. Eq. (1).
+
+    $$\ell_{il} = -\log \frac{\exp(z_{il}^\top z_{i,1-l} / \tau)}
+      {\sum_{(j,k) \ne (i,l)} \exp(z_{il}^\top z_{jk} / \tau)}$$
+
+    Args:
+        z: Unit vectors, (V, N, D).
+        temperature: $\tau$.
+
+    Returns:
+        Mean over V and N, a scalar in nats; log(2N - 1) if all are alike.
+    """
+    num_views, num_images, _ = z.shape
+    size = num_views * num_images
+    logits = torch.einsum("vnd,kmd->vnkm", z, z).reshape(size, size) / temperature
+    other_view = torch.arange(size, device=z.device).view(num_views, -1).flip(0)
+    positive = logits.gather(1, other_view.reshape(-1, 1)).squeeze(1)
+    itself = torch.eye(size, dtype=torch.bool, device=z.device)
+    return (logits.masked_fill(itself, -math.inf).logsumexp(dim=1) - positive).mean()
+
+
+class SimCLR(nn.Module):
+    """Encoder and projection head; detectors take `backbone`."""
+
+    def __init__(self, config: SimCLRConfig) -> None:
+        super().__init__()
+        self.backbone = ResNet18(config.base_width)
+        self.head = ProjectionHead(self.backbone.num_features, config.num_features)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Map images (B, 3, H, W) to z (B, D) and the share of live units."""
+        z, live = self.head(self.backbone(images))
+        return z.float(), live
+
+
+def pretrain(model: SimCLR, bank, config: SimCLRConfig, loop) -> SimCLR:
+    """Minimise the contrastive loss on normal images; `loop` resumes and records."""
+    num_steps = steps_of(config, len(bank))
+    optimizer = torch.optim.SGD(
+        model.parameters(),
+        lr=config.lr,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+    )
+    model.train()
+    saving = {"model": model, "optimizer": optimizer}
+    for step in loop.steps(num_steps, saving=saving):
+        lr = cosine_lr(step.index, num_steps, config.lr, config.final_lr_fraction)
+        set_lr(optimizer, lr)
+        images = bank.sample(config.batch_size, step.generator)
+        views = [weak_view(images, step.generator, config.weak) for _ in range(2)]
+        with step.autocast():
+            z, live = model(torch.cat(views))
+            z = nn.functional.normalize(z, dim=-1).unflatten(0, (2, -1))
+            loss = contrastive_loss(z, config.temperature)
+        step.update(loss, optimizer, clip_norm=config.clip_norm)
+        step.log({"con": loss, "live": live})
+    return model.eval()
