@@ -371,6 +371,14 @@ class TestFolder:
 
         assert _load("folder", folder).test_masks[0].any()
 
+    def test_an_empty_folder_of_masks_for_good_images_is_no_matter(
+        self, layouts, tmp_path
+    ):
+        folder = layouts["folder"](tmp_path / "own")
+        (folder / "ground_truth/good").mkdir()
+
+        assert _load("folder", folder).test_masks[0].any()
+
     def test_without_ground_truth_there_are_no_masks(self, layouts, tmp_path):
         folder = layouts["folder"](tmp_path / "own")
         (folder / "ground_truth").rename(tmp_path / "away")

@@ -137,15 +137,15 @@ def test_resizing_averages_instead_of_skipping_pixels(tmp_path):
 
 def test_a_jpeg_decoded_at_a_fraction_looks_the_same(tmp_path):
     y, x = np.mgrid[:600, :800]
-    waves = (127 + 90 * np.sin(x / 60) * np.cos(y / 45)).astype(np.uint8)
+    waves = (127 + 90 * np.sin(x / 8) * np.cos(y / 8)).astype(np.uint8)
     Image.fromarray(waves).save(tmp_path / "a.jpg", quality=95)
     Image.fromarray(waves).save(tmp_path / "a.png")
 
-    image, full = read_image(tmp_path / "a.jpg", 32)
-    reference, _ = read_image(tmp_path / "a.png", 32)
+    image, full = read_image(tmp_path / "a.jpg", 64)  # decoded at a quarter
+    reference, _ = read_image(tmp_path / "a.png", 64)
 
     assert full == (800, 600)
-    np.testing.assert_allclose(image, reference.astype(float), atol=3)
+    np.testing.assert_allclose(image, reference.astype(float), atol=4)
 
 
 def test_the_crop_is_that_of_512_pixels_cut_to_45_to_475(tmp_path):

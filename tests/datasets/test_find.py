@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from thesislib.datasets import registry
+from thesislib.datasets import cache, decode, registry
 from thesislib.datasets.registry import PhantomSize
 from thesislib.errors import InputError
 
@@ -318,6 +318,23 @@ class TestBadImages:
         with pytest.raises(InputError, match="cannot be used"):
             _load("folder", data_root=own)
 
+    @pytest.mark.parametrize("on_bad_image", registry.ON_BAD_IMAGE)
+    def test_what_the_system_withholds_for_a_while_is_not_held_against_the_file(
+        self, on_bad_image, layouts, tmp_path, monkeypatch
+    ):
+        own = layouts["folder"](tmp_path / "own")
+        options = {"data_root": own, "on_bad_image": on_bad_image}
+
+        def withheld(*_):
+            raise decode.UnreadableError("Too many open files")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(decode, "read_image", withheld)
+            with pytest.raises(InputError, match="cannot be read: Too many open"):
+                _load("folder", **options)
+
+        assert tuple(_load("folder", **options).counts.values()) == (3, 1, 2)
+
     def test_skipping_a_whole_part_is_an_error(self, own):
         (own / "test/good/000.png").write_bytes(b"")
 
@@ -343,8 +360,6 @@ class TestLoading:
             )
 
     def test_the_second_start_decodes_nothing(self, layouts, tmp_path, monkeypatch):
-        from thesislib.datasets import decode
-
         own = layouts["chestxray"](tmp_path / "own")
         first = _load("chestxray", data_root=own)
 
@@ -390,8 +405,6 @@ class TestLoading:
     def test_a_full_disk_is_one_sentence_and_the_next_start_works(
         self, layouts, tmp_path, monkeypatch
     ):
-        from thesislib.datasets import cache
-
         own = layouts["chestxray"](tmp_path / "own")
 
         def full(*_):

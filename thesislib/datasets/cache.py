@@ -1,7 +1,7 @@
 """Decoded arrays on disk, addressed by content, never half-written.
 
 An entry is one `.npy` file an array, to be mapped into memory, and one `.json` file
-that is written last: shapes, checksums and what was skipped. An entry counts only
+that is written last: checksums, and a note of what was skipped. An entry counts only
 if all of it is there and every checksum agrees; else it is built again.
 """
 
@@ -40,11 +40,9 @@ class Entry:
         try:
             record = json.loads(self._path("json").read_text(encoding="utf-8"))
             arrays = {}
-            for name, facts in record["arrays"].items():
+            for name, checksums in record["crc32"].items():
                 path = self._path(f"{name}.npy")
-                if path.stat().st_size != facts["bytes"]:
-                    return None
-                if _checksums(path) != facts["crc32"]:
+                if _checksums(path) != checksums:
                     return None
                 arrays[name] = np.load(path, mmap_mode="c", allow_pickle=False)
             return arrays, record["note"]
@@ -131,17 +129,14 @@ class Writer:
 
     def commit(self) -> None:
         """Move the arrays into place, then the record that makes them count."""
-        facts = {}
+        checksums = {}
         for name, growing in self._open.items():
             growing.close()
-            facts[name] = {
-                "bytes": growing.path.stat().st_size,
-                "crc32": _checksums(growing.path),
-            }
+            checksums[name] = _checksums(growing.path)
         record = self._record()
         record.parent.mkdir(parents=True, exist_ok=True)
         with record.open("w", encoding="utf-8") as file:
-            json.dump({"arrays": facts, "note": self.note}, file)
+            json.dump({"crc32": checksums, "note": self.note}, file)
             _to_disk(file)
         for name, growing in self._open.items():
             os.replace(growing.path, self.entry._path(f"{name}.npy"))

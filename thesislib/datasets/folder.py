@@ -18,7 +18,7 @@ _LARGEST_TEST_SHARE = 0.3  # of the normal images, ours
 
 
 class Folder(Adapter):
-    """A folder of one's own, as MVTec AD lays it out or simply in two parts.
+    """Images of one's own, as MVTec AD lays it out or simply in two parts.
 
     Layout 1 (Bergmann et al., 2019): `train/good/` holds normal images,
     `test/good/` normal and `test/<anything else>/` abnormal ones. Optional masks lie
@@ -35,7 +35,7 @@ class Folder(Adapter):
     """
 
     name = "folder"
-    title = "A folder of images"
+    title = "your own images"
     modality = "unknown"
     url = ""
     licence = "as the owner says"
@@ -136,9 +136,11 @@ def _with_masks(items: tuple[Item, ...], folder: Path) -> tuple[Item, ...]:
     top = folder / "ground_truth"
     if not top.is_dir():
         return items
+    kinds = {item.kind for item in items if item.label}
     masks = {
         (kind.name, mask.stem.removesuffix("_mask")): mask
         for kind in subfolders(top)
+        if kind.name in kinds
         for mask in image_files(kind)
     }
     paired = tuple(
