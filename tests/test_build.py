@@ -120,7 +120,7 @@ class Sandbox:
         self.root = root
         for name in ("Makefile", "pyproject.toml", "constraints.txt"):
             shutil.copy(ROOT / name, root)
-        self.write("python", 'case "$*" in *--version*) echo Python 3.12.1;; esac\n')
+        self.write_python(3, 11)
         bin_ = root / ".venv" / "bin"
         bin_.mkdir(parents=True)
         for name in ("python", "pip", "snakemake", "jupyter-book", "ruff"):
@@ -130,6 +130,15 @@ class Sandbox:
         path = self.root / name
         path.write_text(f"#!/bin/sh\n{body}", encoding="utf-8")
         path.chmod(0o755)
+
+    def write_python(self, major: int, minor: int) -> None:
+        """A Python that takes itself for another version."""
+        self.write(
+            "python",
+            f"[ $1 = --version ] && echo Python {major}.{minor}.0 && exit\n"
+            f'exec {sys.executable} -c "import sys; '
+            f'sys.version_info = ({major}, {minor}, 0); $2"\n',
+        )
 
     def make(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
         kept = {
@@ -195,14 +204,12 @@ def test_a_torch_index_is_asked_for_torch_first_and_for_nothing_else(sandbox):
 
 @needs_make
 def test_an_old_python_is_refused_in_one_sentence(sandbox):
-    sandbox.write(
-        "python", 'case "$*" in *--version*) echo Python 3.9.1;; *) exit 1;; esac\n'
-    )
+    sandbox.write_python(3, 10)
     done = sandbox.make("report")
     assert done.returncode != 0
     assert done.stderr.splitlines()[0] == (
         f"The companion needs Python 3.11 or newer, and '{sandbox.root / 'python'}' is "
-        "Python 3.9.1; name another one: make report PYTHON=python3.12"
+        "Python 3.10.0; name another one: make report PYTHON=python3.12"
     )
     assert sandbox.log() == []
 
