@@ -41,7 +41,7 @@ from thesislib.runs.parameters import ChapterParameters
 
 @dataclass(frozen=True)
 class Data:
-    image_size: int = 8
+    image_size: int = 32
     num_train: int = 2
     num_test_normal: int = 2
     num_test_abnormal: int = 2

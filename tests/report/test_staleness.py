@@ -113,6 +113,15 @@ def test_times_and_names_of_data_count_but_not_their_place(repository, tmp_path)
     assert len({before, touched, listing("moved"), listing("absent")}) == 4
 
 
+def test_sizes_of_data_count(repository):
+    image = repository / "data" / "LAG" / "1.jpg"
+    os.utime(image, (0, 0))
+    before = staleness.data_listing(PARAMETERS)
+    image.write_bytes(b"three")
+    os.utime(image, (0, 0))
+    assert staleness.data_listing(PARAMETERS) != before
+
+
 def test_phantoms_read_no_data(repository):
     (repository / "data").rename(repository / "moved")
     assert staleness.data_listing(PARAMETERS | {"source": "phantom"}) == "phantom"
