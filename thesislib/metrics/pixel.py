@@ -97,9 +97,7 @@ class PixelHistogram:
         if other._num_counted:
             grid = PageGrid(_common_bits(mine, theirs))
             (mine, loose), (theirs, others) = mine.moved(grid), theirs.moved(grid)
-            mine.normal += theirs.normal
-            mine.abnormal += theirs.abnormal
-            mine.overlap += theirs.overlap
+            mine.add_counts(theirs)
             self._counts = mine
             self._loosen(loose, others)
         self._loosen(other._loose)
@@ -250,12 +248,16 @@ class PixelHistogram:
         self._recorded, self._bounds = {}, None
 
     def _hold(self, maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> None:
-        weights, num_components = component_weights(masks)
-        self.num_components += num_components
         keys = to_keys(maps)
-        self._normal.append(keys[~masks])
-        self._abnormal.append(keys[masks])
-        self._overlap.append(weights[masks])
+        lesion = masks.any(axis=(1, 2))
+        self._normal.append(keys[~lesion].ravel())
+        if lesion.any():
+            keys, masks = keys[lesion], masks[lesion]
+            weights, num_components = component_weights(masks)
+            self.num_components += num_components
+            self._normal.append(keys[~masks])
+            self._abnormal.append(keys[masks])
+            self._overlap.append(weights)
         self._num_pending += maps.size
 
     def _pending(self) -> tuple[NDArray, NDArray, NDArray]:
@@ -272,7 +274,8 @@ class PixelHistogram:
         self._normal, self._abnormal, self._overlap = [], [], []
         self._num_counted += self._num_pending
         self._num_pending = 0
-        pixels = _count_pages(pending[0]) + _count_pages(pending[1])
+        pixels = _count_pages(pending[0][::4]) + _count_pages(pending[1][::4])
+        pixels *= 4  # in each page, about: keys ascend
         bits = self._counts.grid.bits
         new = first_bits(pixels, self.num_bins, self._num_counted)
         if self._num_fitted == 0:
@@ -294,15 +297,15 @@ class PixelHistogram:
         for _ in range(4):  # costs foretell the next grid only roughly
             trial = self._counts.copy()
             trial.add(*pending)
-            costs, bits = trial.page_costs(), trial.grid.bits
-            fits = self._fits()
-            if fits and costs[bits < 16].sum() <= COST_GOAL:
+            costs, open_cost = trial.page_costs()
+            if self._fits() and open_cost <= COST_GOAL:
                 return
+            bits = trial.grid.bits
             best = best_bits(bits, costs, self.num_bins)
             held = 4 * self._counts.page_pixels() > trial.page_pixels()
             best = np.where(held, np.minimum(best, bits), best)
-            foreseen = (costs * np.exp2(bits.astype(float) - best))[best < 16].sum()
-            if fits and foreseen > WORTH_WHILE * costs[bits < 16].sum():
+            foreseen = costs @ np.exp2(bits.astype(float) - best)
+            if self._fits() and foreseen > WORTH_WHILE * costs.sum():
                 return
             self._regrid(best)
 
@@ -380,17 +383,11 @@ def label_components(masks: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
 
 
 def component_weights(masks: NDArray[np.bool_]) -> tuple[NDArray[np.float64], int]:
-    """1 / |component| on each region of masks (N, H, W), 0 outside; their number."""
-    weights = np.zeros(masks.shape)
-    found = np.flatnonzero(masks.any(axis=(1, 2)))
-    if len(found) == 0:
-        return weights, 0
-    labels, count = label_components(masks[found])
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    weight = 1 / np.maximum(sizes, 1)
-    weight[0] = 0
-    weights[found] = weight[labels]
-    return weights, count
+    """1 / |component| of each pixel inside masks (N, H, W), (A,); their number."""
+    labels, count = label_components(masks)
+    inside = labels[masks]
+    sizes = np.bincount(inside, minlength=count + 1)
+    return 1 / sizes[inside], count
 
 
 def _no_intervals() -> Intervals:

@@ -48,22 +48,16 @@ class PageGrid:
         self.offset = np.concatenate([[0], np.cumsum(np.int64(1) << bits)])
         self.num_bins = int(self.offset[-1])
         self._shift = (16 - bits).astype(np.uint32)
+        # bin = (key >> shift) + base
+        first = np.arange(NUM_PAGES, dtype=np.int64) << 16
+        self._base = self.offset[:-1] - (first >> self._shift)
 
     def bins(self, keys: NDArray[np.uint32]) -> NDArray[np.int64]:
         """Bin of each key."""
         page = to_pages(keys)
-        inside = (keys & np.uint32(0xFFFF)) >> self._shift[page]
-        return self.offset[page] + inside
-
-    def ends(
-        self, bins: NDArray[np.int64]
-    ) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-        """Smallest and largest key of ascending bins."""
-        page = np.searchsorted(self.offset, bins, side="right") - 1
-        shift = self._shift[page]
-        inside = (bins - self.offset[page]).astype(np.uint32) << shift
-        low = (page.astype(np.uint32) << np.uint32(16)) | inside
-        return low, low + ((np.uint32(1) << shift) - np.uint32(1))
+        bins = self._base[page]
+        bins += keys >> self._shift[page]
+        return bins
 
     def sum_pages(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sum values of bins (num_bins,) within pages, (NUM_PAGES,)."""
@@ -71,20 +65,32 @@ class PageGrid:
 
 
 class Counts:
-    """Pixels in the bins of a grid: `normal`, `abnormal`, `overlap`, (num_bins,)."""
+    """Pixels in the bins of a grid, all (num_bins,).
+
+    `low` and `high` are the smallest and largest key met in a bin: where they are
+    equal, as in maps of few distinct scores, the bin holds exact ties.
+    """
 
     def __init__(self, grid: PageGrid) -> None:
         self.grid = grid
         self.normal = np.zeros(grid.num_bins, np.int64)
         self.abnormal = np.zeros(grid.num_bins, np.int64)
         self.overlap = np.zeros(grid.num_bins)
+        self.low = np.full(grid.num_bins, 0xFFFFFFFF, np.uint32)
+        self.high = np.zeros(grid.num_bins, np.uint32)
 
     def copy(self) -> "Counts":
         twin = Counts(self.grid)
-        twin.normal += self.normal
-        twin.abnormal += self.abnormal
-        twin.overlap += self.overlap
+        twin.add_counts(self)
         return twin
+
+    def add_counts(self, other: "Counts") -> None:
+        """Add what another has counted on the same grid."""
+        self.normal += other.normal
+        self.abnormal += other.abnormal
+        self.overlap += other.overlap
+        np.minimum(self.low, other.low, out=self.low)
+        np.maximum(self.high, other.high, out=self.high)
 
     def add(
         self,
@@ -92,21 +98,41 @@ class Counts:
         abnormal: NDArray[np.uint32],
         overlap: NDArray[np.float64],
     ) -> None:
-        """Count keys of normal pixels (N,), and keys and weights of abnormal (A,)."""
-        size = self.grid.num_bins
-        self.normal += np.bincount(self.grid.bins(normal), minlength=size)
+        """Count ascending keys of normal (N,) and abnormal pixels (A,) with weights."""
+        if len(normal):
+            bins, first = self._meet(normal, normal)
+            self.normal[bins] += np.diff(first, append=len(normal))
         if len(abnormal):
-            bins = self.grid.bins(abnormal)
-            self.abnormal += np.bincount(bins, minlength=size)
-            self.overlap += np.bincount(bins, overlap, minlength=size)
+            bins, first = self._meet(abnormal, abnormal)
+            self.abnormal[bins] += np.diff(first, append=len(abnormal))
+            self.overlap[bins] += np.add.reduceat(overlap, first)
+
+    def add_intervals(self, parts: Intervals) -> None:
+        """Count ascending intervals, none of which crosses the edge of a bin."""
+        if len(parts.low):
+            bins, first = self._meet(parts.low, parts.high)
+            self.normal[bins] += np.add.reduceat(parts.normal, first)
+            self.abnormal[bins] += np.add.reduceat(parts.abnormal, first)
+            self.overlap[bins] += np.add.reduceat(parts.overlap, first)
+
+    def _meet(
+        self, low: NDArray[np.uint32], high: NDArray[np.uint32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+        """Widen bins to ascending keys; the bins met, and where each begins."""
+        bins = self.grid.bins(low)
+        first = np.flatnonzero(np.diff(bins, prepend=-1))
+        last = np.append(first[1:], len(bins)) - 1
+        bins = bins[first]
+        self.low[bins] = np.minimum(self.low[bins], low[first])
+        self.high[bins] = np.maximum(self.high[bins], high[last])
+        return bins, first
 
     def intervals(self) -> Intervals:
         """What is counted, in ascending order of keys."""
         filled = np.flatnonzero(self.normal + self.abnormal)
-        low, high = self.grid.ends(filled)
         return Intervals(
-            low,
-            high,
+            self.low[filled],
+            self.high[filled],
             self.normal[filled],
             self.abnormal[filled],
             self.overlap[filled],
@@ -121,25 +147,27 @@ class Counts:
         counted, moved = self.intervals(), Counts(grid)
         page = to_pages(counted.low)
         finer = grid.bits[page] > self.grid.bits[page]
-        kept = counted.take(~finer)
-        bins, size = grid.bins(kept.low), grid.num_bins
-        moved.normal += np.bincount(bins, kept.normal, size).astype(np.int64)
-        moved.abnormal += np.bincount(bins, kept.abnormal, size).astype(np.int64)
-        moved.overlap += np.bincount(bins, kept.overlap, size)
+        moved.add_intervals(counted.take(~finer))
         return moved, counted.take(finer)
 
     def page_pixels(self) -> NDArray[np.float64]:
         """Pixels in each page, (NUM_PAGES,)."""
         return self.grid.sum_pages((self.normal + self.abnormal).astype(np.float64))
 
-    def page_costs(self) -> NDArray[np.float64]:
+    def page_costs(self) -> tuple[NDArray[np.float64], float]:
         r"""Share of each page in the error bounds, in units of the tolerances.
+
+        Bins that hold a single score add nothing to the bounds but would if they were
+        wider: they count in the shares, by which bits are divided, and not in the sum.
 
         A bin with fractions $n$ of the normal and $p$ of the abnormal pixels leaves
         $np/2$ of the AUROC open, likewise PRO with $p$ replaced by its overlap over
         the limit, and of AP half the change of precision inside the bin times $p$.
         Pixels yet to come may fall where so far only the other class was, so $p$ and
         the overlap are each raised by $(n + p) / 2$.
+
+        Returns:
+            Shares (NUM_PAGES,) and the sum over bins that hold several scores.
         """
         num_normal = max(int(self.normal.sum()), 1)
         num_abnormal = max(int(self.abnormal.sum()), 1)
@@ -159,7 +187,8 @@ class Counts:
             area = n * (p + yet_to_come + overlap)
             costs[block] = area / (2 * AREA_TOLERANCE) + p * change / (2 * AP_TOLERANCE)
             fp, tp = float(fps[0]), float(tps[0])
-        return self.grid.sum_pages(costs)
+        open_bins = self.low < self.high
+        return self.grid.sum_pages(costs), float(costs @ open_bins)
 
 
 def first_bits(
