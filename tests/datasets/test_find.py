@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 
 from thesislib.datasets import cache, decode, registry
+from thesislib.datasets.parts import check_parts
 from thesislib.datasets.registry import PhantomSize
 from thesislib.errors import InputError
 
@@ -247,6 +249,16 @@ class TestReal:
             )
 
         assert tuple(_find("lag", data_root=own).counts.values()) == (4, 2, 3)
+
+    def test_masks_for_some_lesions_only_are_no_ground_truth(self, layouts, tmp_path):
+        own = layouts["folder"](tmp_path / "own")
+        items = list(_find("folder", data_root=own).items)
+        check_parts(tuple(items), own)
+        bare = next(i for i, item in enumerate(items) if item.mask)
+        items[bare] = replace(items[bare], mask=None)
+
+        with pytest.raises(InputError, match="1 of 2 abnormal images have no mask"):
+            check_parts(tuple(items), own)
 
     def test_an_empty_class_folder_is_named(self, layouts, tmp_path):
         own = layouts["chestxray"](tmp_path / "own")
