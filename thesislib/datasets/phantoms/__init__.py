@@ -38,7 +38,7 @@ FAMILIES = {  # blob-like, unlike MedMix
     "chest-xray": ("opacity", "effusion"),
 }
 MIXTURE = (0, 0, 1)  # families of successive abnormal images: two blob-like, one not
-DIFFICULTY = {"colonoscopy": 1.0, "fundus": 1.0, "chest-xray": 1.0}
+DIFFICULTY = {"colonoscopy": 2.0, "fundus": 2.0, "chest-xray": 1.5}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ def generate(
         InputError: An argument is outside the values above.
     """
     if abnormal is None:
-        abnormal = torch.zeros(num_images, dtype=torch.bool)
+        abnormal = torch.zeros(max(num_images, 0), dtype=torch.bool)
     _check(modality, num_images, image_size, seed, abnormal, family)
     if difficulty is None:
         difficulty = DIFFICULTY[modality]
@@ -144,7 +144,9 @@ def _check(
     if num_images < 0:
         raise InputError(f"num_images is {num_images}; it must be 0 or more")
     if not 28 <= image_size <= 512:
-        raise InputError(f"image_size is {image_size}; phantoms go from 28 to 512 pixels")
+        raise InputError(
+            f"image_size is {image_size}; phantoms go from 28 to 512 pixels"
+        )
     if seed < 0:
         raise InputError(f"seed is {seed}; it must be 0 or more")
     if abnormal.dtype != torch.bool or abnormal.shape != (num_images,):

@@ -1,4 +1,4 @@
-"""Chest X-ray phantom: attenuation of body, lungs, heart and bones, two lesion families.
+"""Chest X-ray phantom: attenuation of body, lungs, heart and bones; two lesions.
 
 Opacities are soft patches that add attenuation within the lungs. An effusion takes a
 structure away: fluid fills the costophrenic angle and its sharp corner is gone.
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .drawing import Canvas, bell, rotate, smoothstep, walk
+from .drawing import Canvas, bell, radius, rotate, smoothstep, walk
 
 NUM_TRUNKS = 14  # vessels leaving the two hila
 NUM_TWIGS = 42
@@ -25,7 +25,7 @@ class Chest:
     y: Tensor
     body: Tensor
     lungs: Tensor  # air, heart and mediastinum taken out
-    ribcage: Tensor  # lungs before fluid, with what heart and fluid hide
+    ribcage: Tensor  # both lungs, with what the heart hides
     heart: Tensor
     mediastinum: Tensor
     fluid: Tensor  # of the effusion, whether present or not
@@ -43,15 +43,15 @@ def draw(
     Returns:
         Images (B, 3, S, S), grey, about 0 to 1, and masks (B, S, S), bool.
     """
-    chest = _chest(canvas, (difficulty * present["effusion"]).clamp(max=1))
+    chest = _chest(canvas, (0.6 * difficulty * present["effusion"]).clamp(max=1))
     patches, cloud = _opacity(canvas, chest)
     opacity = difficulty * present["opacity"] * patches
 
     air = canvas.uniform(0.29, 0.37)
     image = 0.50 * chest.body * (1 + 0.05 * canvas.noise(3))
     image = image - air * chest.lungs
-    soft = torch.maximum(chest.mediastinum, 0.55 * chest.heart)
-    image = image + 0.14 * soft * chest.body + 0.05 * chest.heart
+    soft = torch.maximum(chest.mediastinum, 0.6 * chest.heart)
+    image = image + 0.14 * soft * chest.body + 0.02 * chest.heart
     markings = _vessels(canvas, chest) * (1 - 0.6 * opacity.clamp(max=1))
     image = image + chest.lungs * (canvas.uniform(0.06, 0.13) * markings)
     image = image + _bones(canvas, chest)
@@ -77,22 +77,23 @@ def _chest(canvas: Canvas, effusion: Tensor) -> Chest:
 
     shoulder = -0.98 + canvas.uniform(0.30, 0.5) * smoothstep(0.15, 1.0, across)
     flank = canvas.uniform(0.86, 1.0) + 0.25 * smoothstep(-0.25, -0.65, y)
-    body = smoothstep(-0.03, 0.05, y - shoulder) * smoothstep(0.03, -0.05, across - flank)
+    body = smoothstep(-0.03, 0.05, y - shoulder) * smoothstep(
+        0.03, -0.05, across - flank
+    )
 
     parts = []
     base, which = canvas.uniform(0.46, 0.66), canvas.sign()
-    rim, reach = canvas.uniform(0.16, 0.40), canvas.uniform(0.45, 0.95)
+    rise = canvas.uniform(0.30, 0.55)
     for side, lift in ((1.0, 0.0), (-1.0, 0.06)):  # the liver lifts the right side
-        parts.append(_lung(canvas, x * side, y, base - lift))
-    lungs, fluids = [], []
-    for side, (lung, diaphragm, lateral) in zip((1.0, -1.0), parts, strict=True):
-        level = diaphragm - rim * lateral.clamp(0, 1) ** 1.5 + 0.30 * (1 - reach)
-        fluid = smoothstep(-0.02, 0.02, y - level) * lung * (which == side)
-        fluids.append(fluid)
-        lungs.append(lung * (1 - effusion * fluid))
-    ribcage = torch.maximum(*(lung for lung, _, _ in parts))
+        parts.append((side, *_lung(canvas, x * side, y, base - lift)))
+    ribcage, fluid = torch.zeros_like(x), torch.zeros_like(x)
+    for side, lung, diaphragm, lateral in parts:
+        level = diaphragm + 0.10 - rise * lateral.clamp(0, 1) ** 1.6
+        filled = smoothstep(-0.02, 0.02, y - level) * (which == side)
+        ribcage = torch.maximum(ribcage, lung * (1 - effusion * filled))
+        fluid = torch.maximum(fluid, filled * lung)
 
-    heart = _heart(canvas, x, y)
+    heart = _heart(canvas, x, y) * smoothstep(base + 0.10, base - 0.12, y)
     narrow = canvas.uniform(0.09, 0.13) + 0.05 * smoothstep(-0.45, -0.85, y)
     narrow = narrow + 0.03 * smoothstep(-0.1, 0.5, y)
     mediastinum = smoothstep(0.035, -0.035, across - narrow)
@@ -101,11 +102,11 @@ def _chest(canvas: Canvas, effusion: Tensor) -> Chest:
         x=x,
         y=y,
         body=body,
-        lungs=torch.maximum(*lungs) * clear,
+        lungs=ribcage * clear,
         ribcage=ribcage,
         heart=heart,
         mediastinum=mediastinum,
-        fluid=torch.maximum(*fluids) * (1 - heart),
+        fluid=fluid * clear,
     )
 
 
@@ -134,11 +135,11 @@ def _heart(canvas: Canvas, x: Tensor, y: Tensor) -> Tensor:
     size = canvas.uniform(0.26, 0.36)
     cx, cy = canvas.normal(0.13, 0.02), canvas.normal(0.32, 0.03)
     u, v = rotate(x - cx, y - cy, canvas.normal(0.55, 0.08))
-    ventricle = smoothstep(1.12, 0.90, torch.hypot(u / (1.12 * size), v / (0.82 * size)))
+    ventricle = smoothstep(1.15, 0.86, radius(u / (1.12 * size), v / (0.82 * size)))
     u, v = x + 0.07, y - cy + 0.05
-    atrium = smoothstep(1.15, 0.88, torch.hypot(u / 0.13, v / (0.75 * size)))
+    atrium = smoothstep(1.15, 0.88, radius(u / 0.13, v / (0.75 * size)))
     u, v = x - canvas.normal(0.10, 0.015), y + canvas.normal(0.34, 0.03)
-    knob = smoothstep(1.2, 0.85, torch.hypot(u / 0.085, v / 0.10))
+    knob = smoothstep(1.25, 0.75, radius(u / 0.075, v / 0.10))
     return torch.maximum(torch.maximum(ventricle, atrium), 0.8 * knob)
 
 
@@ -157,13 +158,15 @@ def _bones(canvas: Canvas, chest: Chest) -> Tensor:
     slope = canvas.uniform(0.08, 0.22)
     line = y + canvas.normal(0.66, 0.03) + slope * (across - 0.35)
     line = line - 0.03 * torch.sin(6 * across)
-    clavicle = smoothstep(0.042, 0.022, line.abs()) + 0.5 * bell(line.abs() - 0.03, 0.012)
+    clavicle = smoothstep(0.042, 0.022, line.abs()) + 0.5 * bell(
+        line.abs() - 0.03, 0.012
+    )
     clavicle = clavicle * smoothstep(0.06, 0.12, across) * smoothstep(0.9, 0.7, across)
     vertebrae = 0.6 + 0.4 * torch.cos(y * canvas.uniform(26, 32))
     spine = smoothstep(0.085, 0.055, across) * vertebrae
     trachea = smoothstep(0.045, 0.025, across) * smoothstep(-0.25, -0.4, y)
     blade = bell(across - 0.80 - 0.10 * y, 0.035) * smoothstep(0.2, -0.1, y)
-    bones = canvas.uniform(0.7, 1.25) * ribs + 0.055 * clavicle + 0.035 * spine
+    bones = canvas.uniform(0.7, 1.25) * ribs + 0.085 * clavicle + 0.035 * spine
     return (bones - 0.06 * trachea + 0.03 * blade) * chest.body
 
 
@@ -171,7 +174,9 @@ def _bands(phase: Tensor, half_width: float) -> Tensor:
     """One bone in each unit of phase: a tube, its two edges denser."""
     distance = (phase - phase.floor() - 0.5).abs()
     edge = bell(distance - half_width * 0.85, 0.055)
-    return 0.75 * smoothstep(half_width * 1.15, half_width * 0.8, distance) + 0.45 * edge
+    return (
+        0.75 * smoothstep(half_width * 1.15, half_width * 0.8, distance) + 0.45 * edge
+    )
 
 
 def _vessels(canvas: Canvas, chest: Chest) -> Tensor:
@@ -181,7 +186,9 @@ def _vessels(canvas: Canvas, chest: Chest) -> Tensor:
     y = canvas.normal(0.0, 0.05, NUM_TRUNKS)
     tilt = canvas.uniform(-1.35, 1.35, NUM_TRUNKS, 1)
     sway = canvas.normal(0, 0.05, NUM_TRUNKS, STEPS).cumsum(dim=-1)
-    heading = torch.atan2(torch.sin(tilt + sway), side[..., None] * torch.cos(tilt + sway))
+    heading = torch.atan2(
+        torch.sin(tilt + sway), side[..., None] * torch.cos(tilt + sway)
+    )
     taper = 1 - 0.7 * torch.arange(STEPS) / STEPS
     width = canvas.uniform(0.012, 0.022, NUM_TRUNKS, 1) * taper
     px, py, ph = walk(x, y, heading, STEP)
@@ -208,13 +215,16 @@ def _shadows(canvas: Canvas, chest: Chest) -> Tensor:
     """Soft tissue over the lungs of healthy and ill alike: haze, breasts, stomach."""
     haze = smoothstep(-0.3, 1.1, chest.y + canvas.normal(0, 0.3))
     haze = haze * canvas.uniform(0, 0.10)
-    u, v = chest.x.abs() - canvas.uniform(0.42, 0.52), chest.y - canvas.uniform(0.2, 0.4)
-    r = torch.hypot(u, v) / canvas.uniform(0.28, 0.40)
+    u, v = (
+        chest.x.abs() - canvas.uniform(0.42, 0.52),
+        chest.y - canvas.uniform(0.2, 0.4),
+    )
+    r = radius(u, v) / canvas.uniform(0.28, 0.40)
     breast = smoothstep(1.05, 0.90, r) * canvas.chance(0.4) * canvas.uniform(0.02, 0.07)
     uneven = 0.015 * canvas.noise(3)
     fog = canvas.uniform(0, 0.03) * canvas.fractal(5, 2)
     u, v = chest.x - canvas.normal(0.38, 0.05), chest.y - canvas.normal(0.72, 0.03)
-    bubble = smoothstep(1.2, 0.8, torch.hypot(u / 0.16, v / 0.08) + 0.1 * canvas.noise(4))
+    bubble = smoothstep(1.2, 0.8, radius(u / 0.16, v / 0.08) + 0.1 * canvas.noise(4))
     bubble = 0.14 * bubble * canvas.chance(0.6) * (1 - chest.ribcage)
     return (haze + breast + uneven + fog) * chest.ribcage - bubble
 
@@ -226,7 +236,7 @@ def _opacity(canvas: Canvas, chest: Chest) -> tuple[Tensor, Tensor]:
         cx = canvas.sign() * canvas.uniform(0.30, 0.58)
         cy = canvas.uniform(-0.35, 0.40)
         size = canvas.uniform(0.13, 0.26)
-        r = torch.hypot((chest.x - cx) / size, (chest.y - cy) / (1.2 * size))
+        r = radius((chest.x - cx) / size, (chest.y - cy) / (1.2 * size))
         r = r * (1 + 0.30 * canvas.noise(5))
         patch = smoothstep(1.2, 0.3, r) * canvas.chance(shown)
         patches = torch.maximum(patches, patch)
@@ -237,12 +247,14 @@ def _devices(canvas: Canvas, image: Tensor, chest: Chest) -> Tensor:
     """Side marker and electrodes on some pictures."""
     u, v = canvas.x - 0.84 * canvas.sign(), canvas.y + canvas.uniform(0.80, 0.9)
     marker = smoothstep(0.06, 0.045, torch.maximum(u.abs(), 0.8 * v.abs()))
-    letter = smoothstep(0.012, 0.004, torch.minimum((u + 0.02).abs(), (v - 0.035).abs()))
+    letter = smoothstep(
+        0.012, 0.004, torch.minimum((u + 0.02).abs(), (v - 0.035).abs())
+    )
     image = torch.maximum(image, 0.65 * marker * letter * canvas.chance(0.5))
     wires = canvas.chance(0.2)
     for _ in range(3):
         u = chest.x - canvas.uniform(-0.6, 0.6)
         v = chest.y - canvas.uniform(-0.5, 0.5)
-        disc = smoothstep(0.034, 0.022, torch.hypot(u, v))
+        disc = smoothstep(0.034, 0.022, radius(u, v))
         image = image + 0.16 * wires * disc
     return image

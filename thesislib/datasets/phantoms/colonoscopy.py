@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from .drawing import Canvas, bell, rgb, rotate, smoothstep, soft_limit
+from .drawing import Canvas, bell, radius, rgb, rotate, smoothstep, soft_limit
 
 NUM_FOLDS = 6
 FIELD_OF_VIEW = 1.15  # tangent of half the angle of view
@@ -29,7 +29,6 @@ def draw(
     Returns:
         Images (B, 3, S, S), about 0 to 1, and masks (B, S, S), bool.
     """
-    x, y = canvas.x, canvas.y
     lumen_x, lumen_y = canvas.normal(0, 0.32), canvas.normal(0, 0.32)
     depth = _tube(canvas, lumen_x, lumen_y)
 
@@ -43,12 +42,12 @@ def draw(
     region, grain = _inflammation(canvas)
     inflamed = difficulty * present["inflammation"] * region
     smooth_grain = canvas.uniform(0, 0.004)  # the mucosa of healthy images varies too
-    depth = depth + (smooth_grain + 0.010 * inflamed) * grain
+    depth = depth + (smooth_grain + 0.005 * inflamed) * grain
 
     light, glint = _light(canvas, depth)
     vessels = _vessels(canvas) * (1 - inflamed.clamp(max=1))
     colour = _mucosa(canvas, vessels, inflamed, grain)
-    tint = rgb(0.05, -0.10, -0.06) * (1 + 0.8 * canvas.normal(0, 1, 1, 1, 1))
+    tint = rgb(0.02, -0.06, -0.04) * (1 + 0.7 * canvas.normal(0, 1, 1, 1, 1))
     colour = colour * (1 + tint * (inside * strength)[:, None])
     colour = _mucus(canvas, colour)
 
@@ -67,12 +66,12 @@ def _tube(canvas: Canvas, lumen_x: Tensor, lumen_y: Tensor) -> Tensor:
     """Log depth of a bent tube of radius 1 with folds across it, (B, S, S)."""
     near_x = lumen_x + canvas.normal(0, 0.16)
     near_y = lumen_y + canvas.normal(0, 0.16)
-    away = torch.hypot(canvas.x - near_x, canvas.y - near_y)
+    away = radius(canvas.x - near_x, canvas.y - near_y)
     bend = 1 / (1 + (away / 0.45) ** 2)  # 1 far down the tube, 0 beside the camera
     dx = canvas.x - near_x - (lumen_x - near_x) * bend
     dy = canvas.y - near_y - (lumen_y - near_y) * bend
-    radius = torch.sqrt(dx * dx + dy * dy + 1e-4)
-    cos, sin = dx / radius, dy / radius
+    r = torch.sqrt(dx * dx + dy * dy + 1e-4)
+    cos, sin = dx / r, dy / r
     waves = [(cos, sin)]  # cosine and sine of 1, 2, 3, 4 times the angle
     for _ in range(3):
         c, s = waves[-1]
@@ -85,14 +84,14 @@ def _tube(canvas: Canvas, lumen_x: Tensor, lumen_y: Tensor) -> Tensor:
             for a, (c, s) in zip(strength, waves, strict=True)
         )
 
-    radius = radius * (1 + around(0.06, 0.08, 0.10, 0.04) + 0.05 * canvas.noise(4))
-    radius = FIELD_OF_VIEW * radius.clamp(min=0.02)
-    depth = -torch.log(radius + 0.10)
+    r = r * (1 + around(0.06, 0.08, 0.10, 0.04) + 0.05 * canvas.noise(4))
+    r = FIELD_OF_VIEW * r.clamp(min=0.02)
+    depth = -torch.log(r + 0.10)
     place = canvas.uniform(0.70, 1.25)
     for position in _fold_positions(canvas, place):
         opening = 0.80 - 0.30 * torch.tanh(around(0.9, 0.5, 0.5, 0.2) + 0.2)
         opening = opening + 0.03 * canvas.noise(6)
-        edge = radius * position - opening
+        edge = r * position - opening
         hidden = smoothstep(-0.10, 0.12, edge)
         face = torch.log(position) - 0.25 * smoothstep(0, 0.5, edge)
         depth = depth - hidden * _ramp(depth - face)
@@ -120,11 +119,9 @@ def _polyp(
     angle, away = canvas.uniform(0, math.tau), canvas.uniform(0.35, 0.80)
     centre_x = (lumen_x + away * torch.cos(angle)).clamp(-0.65, 0.65)
     centre_y = (lumen_y + away * torch.sin(angle)).clamp(-0.65, 0.65)
-    size, stretch = canvas.uniform(0.13, 0.28), canvas.uniform(0.75, 1.3)
-    u, v = rotate(
-        canvas.x - centre_x, canvas.y - centre_y, canvas.uniform(0, math.pi)
-    )
-    r = torch.hypot(u / (size * stretch), v * stretch / size)
+    size, stretch = canvas.uniform(0.15, 0.30), canvas.uniform(0.75, 1.3)
+    u, v = rotate(canvas.x - centre_x, canvas.y - centre_y, canvas.uniform(0, math.pi))
+    r = radius(u / (size * stretch), v * stretch / size)
     r = r * (1 + 0.09 * canvas.noise(5))
     height = 1.1 * size * (1 - r * r).clamp(min=0) ** 1.35  # finite slope at the rim
     return r < 1, smoothstep(1.15, 0.70, r), height, canvas.noise(22)
@@ -150,11 +147,11 @@ def _light(canvas: Canvas, depth: Tensor) -> tuple[Tensor, Tensor]:
     facing = (1 + lamp_x * (px * nz - dx) + lamp_y * (py * nz - dy)) / length
     facing = facing / torch.sqrt(1 + (px + lamp_x) ** 2 + (py + lamp_y) ** 2)
     falloff = 1 / (0.55 + 0.45 * (torch.exp(depth) / canvas.uniform(0.9, 1.5)) ** 2)
-    exposure = canvas.uniform(0.95, 1.25)
+    exposure = canvas.uniform(0.80, 1.10)
     light = exposure * (0.30 + 0.85 * facing.clamp(min=0)) * falloff.clamp(max=1.25)
-    wet = smoothstep(0.6, 1.7, canvas.noise(12) + 0.5 * canvas.noise(26))
-    mirror = bell(torch.hypot(dx + 0.4 * lamp_x, dy + 0.4 * lamp_y), 0.55)
-    glint = mirror * wet * smoothstep(0.45, 0.9, light) * canvas.uniform(0.3, 1.1)
+    wet = smoothstep(0.9, 2.0, canvas.noise(14) + 0.7 * canvas.noise(30))
+    mirror = bell(radius(dx + 0.4 * lamp_x, dy + 0.4 * lamp_y), 0.40)
+    glint = mirror * wet * smoothstep(0.40, 0.8, light) * canvas.uniform(0.2, 1.1)
     return light, canvas.blur(glint, 0.008, least=0.4)
 
 
@@ -166,15 +163,13 @@ def _vessels(canvas: Canvas) -> Tensor:
     return (large + 0.6 * small).clamp(max=1) * patches
 
 
-def _mucosa(
-    canvas: Canvas, vessels: Tensor, inflamed: Tensor, grain: Tensor
-) -> Tensor:
+def _mucosa(canvas: Canvas, vessels: Tensor, inflamed: Tensor, grain: Tensor) -> Tensor:
     """Colour of the wall, (B, 3, S, S)."""
     base = canvas.colour(0.86, 0.50, 0.38, 0.055)
     shade = 1 + 0.05 * canvas.fractal(4, 3)
-    shade = shade + inflamed * (0.05 * grain + 0.07 * canvas.noise(9))
-    redness = 0.03 * canvas.noise(5) + inflamed * 0.05 * canvas.noise(12)
-    colour = base * shade[:, None] * (1 + rgb(0.5, -1, -0.6) * redness[:, None])
+    shade = shade + inflamed * (0.03 * grain + 0.02 * canvas.noise(11))
+    redness = 0.03 * canvas.noise(5) + inflamed * 0.03 * canvas.noise(18)
+    colour = base * shade[:, None] * (1 + rgb(0.2, -1, -0.8) * redness[:, None])
     strength = canvas.uniform(0.06, 0.24) * vessels
     return colour * (1 - rgb(0.45, 1, 0.85) * strength[:, None])
 
@@ -184,7 +179,7 @@ def _mucus(canvas: Canvas, colour: Tensor) -> Tensor:
     for _ in range(2):
         u = canvas.x - canvas.uniform(-0.7, 0.7)
         v = canvas.y - canvas.uniform(-0.7, 0.7)
-        r = torch.hypot(u, v) / canvas.uniform(0.07, 0.22)
+        r = radius(u, v) / canvas.uniform(0.07, 0.22)
         r = r * (1 + 0.25 * canvas.noise(5))
         smear = 0.4 * smoothstep(1.1, 0.6, r) * canvas.chance(0.35)
         yellow = canvas.colour(0.80, 0.66, 0.36, 0.04)
@@ -196,9 +191,9 @@ def _aperture(canvas: Canvas) -> Tensor:
     """Octagonal to round field of view with dark corners, (B, S, S), 0 to 1."""
     x, y = canvas.x.abs(), canvas.y.abs()
     octagon = torch.maximum(torch.maximum(x, y), (x + y) * canvas.uniform(0.70, 0.78))
-    disc = torch.hypot(x, y) * canvas.uniform(0.80, 0.99)
+    disc = radius(x, y) * canvas.uniform(0.80, 0.99)
     edge = torch.where(canvas.chance(0.6) > 0, octagon, disc)
-    vignette = 1 - 0.25 * smoothstep(0.6, 1.3, torch.hypot(x, y))
+    vignette = 1 - 0.25 * smoothstep(0.6, 1.3, radius(x, y))
     return smoothstep(1.01, 0.97, edge * canvas.uniform(0.98, 1.04)) * vignette
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .drawing import Canvas, bell, rgb, rotate, smoothstep, walk
+from .drawing import Canvas, bell, radius, rgb, rotate, smoothstep, walk
 
 NUM_ARCADES = 8  # vessels that leave the disc: two each way, artery and vein
 NUM_BRANCHES = 18
@@ -46,7 +46,7 @@ def draw(
     Returns:
         Images (B, 3, S, S), about 0 to 1, and masks (B, S, S), bool.
     """
-    base = canvas.colour(0.66, 0.33, 0.16, 0.055)
+    base = canvas.colour(0.66, 0.33, 0.16, 0.045)
     image = base * _choroid(canvas)
     disc = _disc(canvas, difficulty * present["glaucoma"])
     image = image * _macula(canvas, disc)
@@ -58,8 +58,9 @@ def draw(
     )
     image = _paint_disc(canvas, image, base, disc, vessels)
     image = _reflex(canvas, image, vessels)
-    aperture = smoothstep(0.985, 0.955, torch.hypot(canvas.x, canvas.y))
-    image = image * aperture * canvas.uniform(0.82, 1.12, 1, 1, 1)
+    away = radius(canvas.x - canvas.normal(0, 0.02), canvas.y - canvas.normal(0, 0.02))
+    aperture = smoothstep(0.015, -0.015, away - canvas.uniform(0.90, 1.0))
+    image = image * aperture[:, None] * canvas.uniform(0.82, 1.12, 1, 1, 1)
     image = canvas.blur(image, 0.003) + canvas.sensor_noise(0.010, 3)
     cup = present["glaucoma"] * (disc.cup > 0.5)
     lesion = cup + present["retinopathy"] * (patch > 0.5)
@@ -81,16 +82,16 @@ def _disc(canvas: Canvas, glaucoma: Tensor) -> Disc:
     """Place the disc; `glaucoma` (B, 1, 1) enlarges its cup."""
     side = canvas.sign()
     centre_x, centre_y = side * canvas.uniform(0.20, 0.42), canvas.normal(0, 0.06)
-    radius, stretch = canvas.uniform(0.16, 0.27), canvas.normal(1.08, 0.04)
+    size, stretch = canvas.uniform(0.16, 0.27), canvas.normal(1.08, 0.04)
     u, v = rotate(canvas.x - centre_x, canvas.y - centre_y, canvas.normal(0, 0.15))
-    u, v = u / radius, v / (radius * stretch)
+    u, v = u / size, v / (size * stretch)
     distance = torch.sqrt(u * u + v * v + 1e-6) * (1 + 0.035 * canvas.noise(3))
     inside = smoothstep(1.08, 0.92, distance)
 
     normal_ratio = canvas.normal(0.40, 0.09).clamp(0.18, 0.58)
-    ratio = (normal_ratio + 0.30 * glaucoma).clamp(max=0.92)  # of the diameters
-    tall = 1 + canvas.normal(0, 0.04) + 0.08 * glaucoma
-    r = torch.hypot(u - canvas.normal(0, 0.04), (v - canvas.normal(0, 0.04)) / tall)
+    ratio = (normal_ratio + 0.18 * glaucoma).clamp(max=0.92)  # of the diameters
+    tall = 1 + canvas.normal(0, 0.04) + 0.04 * glaucoma
+    r = radius(u - canvas.normal(0, 0.04), (v - canvas.normal(0, 0.04)) / tall)
     r = r * (1 + 0.05 * canvas.noise(5)) / ratio
     cup = smoothstep(1.15, 0.85, r) * inside
     fraction = (cup.sum((1, 2), True) / inside.sum((1, 2), True)).clamp(max=0.9)
@@ -98,7 +99,7 @@ def _disc(canvas: Canvas, glaucoma: Tensor) -> Disc:
         x=centre_x,
         y=centre_y,
         side=side,
-        radius=radius,
+        radius=size,
         inside=inside,
         distance=distance,
         cup=cup,
@@ -110,7 +111,7 @@ def _macula(canvas: Canvas, disc: Disc) -> Tensor:
     """Dark spot beside the disc, and the pale or dark ring around the disc."""
     centre_x = disc.x - disc.side * canvas.uniform(0.56, 0.70)
     centre_y = disc.y + canvas.normal(0.05, 0.03)
-    r = torch.hypot(canvas.x - centre_x, canvas.y - centre_y)
+    r = radius(canvas.x - centre_x, canvas.y - centre_y)
     dark = bell(r, canvas.uniform(0.17, 0.26)) * canvas.uniform(0.15, 0.38)
     ring = smoothstep(1.6, 1.0, disc.distance) * canvas.uniform(-0.08, 0.22)
     crescent = smoothstep(1.35, 1.1, disc.distance) * smoothstep(
@@ -124,8 +125,8 @@ def _drusen(canvas: Canvas, image: Tensor) -> Tensor:
     """Scattered pale dots and dark specks that healthy pictures have as well."""
     pale = smoothstep(1.6, 2.4, canvas.noise(26)) * canvas.chance(0.45)
     dark = smoothstep(1.8, 2.6, canvas.noise(22)) * canvas.chance(0.35)
-    change = rgb(0.35, 0.55, 0.25) * (canvas.uniform(0.1, 0.6) * pale)[:, None]
-    change = change - rgb(0.3, 0.5, 0.4) * (canvas.uniform(0.1, 0.6) * dark)[:, None]
+    change = rgb(0.35, 0.55, 0.25) * (canvas.uniform(0.1, 0.4) * pale)[:, None]
+    change = change - rgb(0.3, 0.5, 0.4) * (canvas.uniform(0.1, 0.4) * dark)[:, None]
     return image * (1 + change)
 
 
@@ -150,7 +151,7 @@ def _vessels(canvas: Canvas, disc: Disc) -> Tensor:
     x = disc.x[:, 0] + canvas.normal(0, 0.022, NUM_ARCADES)
     y = disc.y[:, 0] + canvas.normal(0, 0.022, NUM_ARCADES)
     arcades = walk(x, y, heading, STEP)
-    width = canvas.uniform(0.0075, 0.0115, NUM_ARCADES, 1) * (1 - 0.6 * step)
+    width = canvas.uniform(0.010, 0.016, NUM_ARCADES, 1) * (1 - 0.6 * step)
     curves = [(*arcades, width)]
     for count, fraction in ((NUM_BRANCHES, 0.55), (NUM_TWIGS, 0.32)):
         curves.append(_branches(canvas, curves[-1], count, fraction))
@@ -190,10 +191,11 @@ def _paint_disc(
     canvas: Canvas, image: Tensor, base: Tensor, disc: Disc, vessels: Tensor
 ) -> Tensor:
     """Paint rim, cup and the vessels that cross them."""
-    mean = base * canvas.uniform(1.15, 1.55, 1, 1, 1) + canvas.colour(
-        0.06, 0.19, 0.16, 0.05
+    mean = base * canvas.uniform(1.15, 1.55, 1, 1, 1)
+    mean = (
+        mean + canvas.colour(0.06, 0.19, 0.16, 0.03) + canvas.normal(0, 0.04, 1, 1, 1)
     )
-    contrast = rgb(0.07, 0.17, 0.20) * canvas.uniform(0.7, 1.2, 1, 1, 1)
+    contrast = rgb(0.07, 0.18, 0.20) * canvas.uniform(0.4, 1.4, 1, 1, 1)
     pallor = (disc.cup - disc.cup_fraction * disc.inside)[:, None]  # mean 0 on the disc
     colour = mean + contrast * pallor
     colour = colour * (1 + 0.04 * canvas.noise(9))[:, None]
@@ -213,20 +215,25 @@ def _retinopathy(
         (centre_x - disc.x).abs() < 0.40, centre_x - 0.75 * disc.side, centre_x
     ).clamp(-0.7, 0.7)
     u, v = canvas.x - centre_x, canvas.y - away * torch.sin(angle)
-    r = torch.hypot(u, v * canvas.uniform(0.75, 1.3)) / canvas.uniform(0.16, 0.30)
+    r = radius(u, v * canvas.uniform(0.75, 1.3)) / canvas.uniform(0.16, 0.30)
     patch = smoothstep(1.2, 0.7, r * (1 + 0.20 * canvas.noise(5)))
-    exudate = smoothstep(0.7, 1.5, canvas.noise(18) + 0.4 * canvas.noise(34))
-    blood = smoothstep(0.8, 1.5, canvas.noise(13) + 0.3 * canvas.noise(28))
+    exudate = smoothstep(0.7, 2.0, canvas.noise(24) + 0.5 * canvas.noise(40))
+    blood = smoothstep(0.7, 2.0, canvas.noise(17) + 0.4 * canvas.noise(34))
     change = rgb(0.20, 0.42, 0.25) * exudate[:, None]
-    change = change - rgb(0.35, 0.50, 0.40) * (blood * (1 - exudate))[:, None]
-    change = change * (0.75 * strength * patch)[:, None]
+    change = change - rgb(0.28, 0.42, 0.34) * (blood * (1 - exudate))[:, None]
+    change = change * (0.7 * strength * patch)[:, None]
     return patch, image * (1 + change.clamp(min=-0.9))
 
 
 def _reflex(canvas: Canvas, image: Tensor, vessels: Tensor) -> Tensor:
-    """Silvery sheen along the vessels of young eyes and a hazy edge of the lens."""
+    """Sheen along the vessels of young eyes, reflexes of the lens, a hazy edge."""
     sheen = canvas.blur(vessels, 0.05) * smoothstep(0.2, 1.2, canvas.noise(5))
     image = image + (canvas.chance(0.4) * 0.12 * sheen)[:, None]
+    for _ in range(3):
+        u = canvas.x - canvas.normal(0, 0.35)
+        v = canvas.y - canvas.normal(0, 0.35)
+        spot = bell(radius(u, v * canvas.uniform(0.5, 2)), canvas.uniform(0.03, 0.06))
+        image = image + rgb(0.6, 0.9, 1) * (canvas.uniform(0.1, 0.5) * spot)[:, None]
     angle = canvas.uniform(0, math.tau)
     side = canvas.x * torch.cos(angle) + canvas.y * torch.sin(angle)
     haze = canvas.uniform(0, 0.16) * smoothstep(0.2, 1.1, side)

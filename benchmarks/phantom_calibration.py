@@ -1,0 +1,131 @@
+"""How hard are the phantoms? Naive baselines and a supervised ceiling, no method.
+
+    python benchmarks/phantom_calibration.py           # the tables, ten minutes
+    python benchmarks/phantom_calibration.py --modality fundus --strength 0 1 2
+
+`DIFFICULTY` in `thesislib/datasets/phantoms` was chosen from this table and frozen:
+the largest lesions for which logistic regression on grey-level statistics, trained
+with labels, stays below an AUROC of 0.75 in every family. No detector but PaDiM on an
+untrained encoder is run here, and the draws are used for nothing else.
+
+Columns, AUROC (mean over draws): 1NN statistics and thumbnails, one-class nearest
+neighbour; LR, supervised logistic regression on the statistics; PaDiM, untrained
+encoder; CNN, the supervised ceiling, trained for one family at the calibrated strength
+only. Area is the lesion's share of the picture.
+"""
+
+import argparse
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+
+from thesislib.datasets import baselines, phantoms
+from thesislib.detectors.padim import PaDiM, PaDiMConfig
+from thesislib.nn.resnet import ResNet18
+
+NUM_TRAIN, NUM_TEST = 600, 400  # images of each class and draw
+COLUMNS = ("1NN stat", "1NN thumb", "LR", "PaDiM", "CNN")
+FIRST_SEED = 7_700_000  # draws used here and nowhere else
+BASE_WIDTH = 16  # quarter-width ResNet-18
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--modality", nargs="*", default=phantoms.MODALITIES)
+    parser.add_argument("--strength", nargs="*", type=float, default=None)
+    parser.add_argument("--draws", type=int, default=2)
+    parser.add_argument("--size", type=int, default=64, help="pixels")
+    parser.add_argument("--without-cnn", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    for modality in options.modality:
+        chosen = phantoms.DIFFICULTY[modality]
+        strengths = options.strength or [0, 0.5 * chosen, chosen, 1.5 * chosen]
+        print(f"\n{modality}, {options.size} px, calibrated strength {chosen}")
+        print(f"{'strength':>8} {'family':>13} {'area':>6}", end="")
+        print("".join(f" {name:>13}" for name in COLUMNS))
+        start = time.process_time()
+        for strength in strengths:
+            ceiling = strength == chosen and not options.without_cnn
+            draws = [
+                measure(modality, strength, options.size, draw, ceiling)
+                for draw in range(options.draws)
+            ]
+            for family in draws[0]:
+                print_row(strength, family, np.array([d[family] for d in draws]))
+        print(f"{time.process_time() - start:.0f} CPU-seconds", flush=True)
+
+
+def print_row(strength: float, family: str, values: np.ndarray) -> None:
+    """One line of the table from (draws, 1 + columns): area, then AUROCs."""
+    mean, half_range = values.mean(axis=0), np.ptp(values, axis=0) / 2
+    cells = [
+        "-" if np.isnan(m) else f"{m:.3f} ±{h:.3f}"
+        for m, h in zip(mean[1:], half_range[1:], strict=True)
+    ]
+    print(f"{strength:8.2f} {family:>13} {mean[0]:6.1%}", end="")
+    print("".join(f" {cell:>13}" for cell in cells), flush=True)
+
+
+def measure(
+    modality: str, strength: float, size: int, draw: int, ceiling: bool
+) -> dict[str, list[float]]:
+    """Area and AUROCs of the mixture and of each family alone, one draw."""
+    seed = FIRST_SEED + 100 * draw
+
+    def images_of(offset: int, num: int, ill: bool, family: str | None = None):
+        return phantoms.generate(
+            modality,
+            num,
+            size,
+            seed + offset,
+            torch.full((num,), ill),
+            difficulty=strength,
+            family=family,
+        )
+
+    train = images_of(0, NUM_TRAIN, False).images
+    normal = images_of(1, NUM_TEST, False).images
+    statistics = baselines.statistics_features(train)
+    small = baselines.thumbnails(train)
+    padim = untrained_padim(train, seed)
+
+    rows = {}
+    labels = np.repeat([0, 1], NUM_TEST)
+    for family in (None, *phantoms.FAMILIES[modality]):
+        ill = images_of(2, NUM_TEST, True, family)
+        test = torch.cat([normal, ill.images])
+        features = baselines.statistics_features(test)
+        scores = [
+            baselines.one_class_nearest_neighbour(statistics, features),
+            baselines.one_class_nearest_neighbour(small, baselines.thumbnails(test)),
+            baselines.supervised_logistic(features, labels, seed),
+            padim.score(batches(test))[0].numpy(),
+        ]
+        aucs = [roc_auc_score(labels, s) for s in scores]
+        highest = np.nan
+        if ceiling and family is not None:
+            labelled = torch.cat([train, images_of(3, NUM_TRAIN, True, family).images])
+            answers = np.repeat([0, 1], NUM_TRAIN)
+            logits = baselines.supervised_cnn_scores(labelled, answers, test, seed)
+            highest = roc_auc_score(labels, logits)
+        rows[family or "mixture"] = [ill.masks.float().mean().item(), *aucs, highest]
+    return rows
+
+
+def untrained_padim(train: torch.Tensor, seed: int) -> PaDiM:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = ResNet18(BASE_WIDTH)
+    return PaDiM(encoder, PaDiMConfig(), seed).fit(batches(train))
+
+
+def batches(images: torch.Tensor) -> Iterator[torch.Tensor]:
+    return (part.float() / 255 for part in images.split(32))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score, roc_auc_score
+
+from thesislib.datasets import baselines
+from thesislib.errors import InputError
+
+
+def some_images(num=6, channels=3, size=12, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (num, channels, size, size), dtype=np.uint8)
+
+
+def test_statistics_are_those_of_numpy():
+    images = some_images()
+
+    features = baselines.statistics_features(images).reshape(6, 3, 9)
+
+    pixels = images.reshape(6, 3, -1) / 255
+    quantiles = np.quantile(pixels, baselines.QUANTILES, axis=2)  # (7, N, C)
+    np.testing.assert_allclose(features[..., 0], pixels.mean(axis=2))
+    np.testing.assert_allclose(features[..., 1], pixels.std(axis=2))
+    np.testing.assert_allclose(features[..., 2:], np.moveaxis(quantiles, 0, 2))
+
+
+def test_statistics_do_not_see_where_a_pixel_is():
+    images = some_images()
+
+    turned = np.rot90(images, axes=(2, 3))
+
+    np.testing.assert_array_equal(
+        baselines.statistics_features(images), baselines.statistics_features(turned)
+    )
+
+
+def test_thumbnails_are_block_means_where_sizes_divide():
+    images = some_images(size=12)
+
+    small = baselines.thumbnails(images, size=4)
+
+    blocks = images.reshape(6, 3, 4, 3, 4, 3).mean(axis=(3, 5)) / 255
+    np.testing.assert_allclose(small, blocks.reshape(6, -1))
+
+
+def test_thumbnails_keep_the_mean_where_sizes_do_not_divide():
+    images = some_images(size=13)
+
+    small = baselines.thumbnails(images, size=5).reshape(6, 3, 25)
+
+    np.testing.assert_allclose(small.mean(axis=2), images.mean(axis=(2, 3)) / 255)
+
+
+def test_nearest_neighbour_distance_counts_standard_deviations():
+    train = np.array([[0.0, 0.0], [2.0, 200.0]])  # deviations 1 and 100
+
+    scores = baselines.one_class_nearest_neighbour(
+        train, [[0.0, 0.0], [0.0, -300.0], [5.0, 200.0]]
+    )
+
+    np.testing.assert_allclose(scores, [0, 3, 3])
+
+
+def test_logistic_regression_separates_what_a_line_separates():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 40)
+    features = rng.uniform(0, 1, (80, 3)) + 2 * labels[:, None]
+
+    scores = baselines.supervised_logistic(features, labels, seed=0)
+
+    assert roc_auc_score(labels, scores) == 1
+
+
+def test_logistic_regression_never_scores_an_image_it_was_fitted_on():
+    # more features than images: fitted scores would be perfect on pure noise
+    rng = np.random.default_rng(0)
+    labels = np.tile([0, 1], 200)
+    features = rng.normal(size=(400, 500))
+
+    scores = baselines.supervised_logistic(features, labels, seed=0)
+
+    assert abs(roc_auc_score(labels, scores) - 0.5) < 5 * 0.029  # 5 standard errors
+
+
+def test_the_ceiling_learns_a_square_and_repeats_itself():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 100, (192, 1, 16, 16), dtype=np.uint8)
+    labels = np.tile([0, 1], 96)
+    for image, row, column in zip(
+        images[labels == 1], *rng.integers(0, 12, (2, 96)), strict=True
+    ):
+        image[0, row : row + 4, column : column + 4] = 150
+
+    def scores():
+        return baselines.supervised_cnn_scores(
+            images[:128], labels[:128], images[128:], seed=0, epochs=8
+        )
+
+    first = scores()
+
+    assert roc_auc_score(labels[128:], first) > 0.95
+    np.testing.assert_array_equal(first, scores())
+
+
+def test_wrong_input_is_named():
+    with pytest.raises(InputError, match="float64 of shape"):
+        baselines.statistics_features(np.zeros((2, 3, 8, 8)))
+    with pytest.raises(InputError, match=r"size is 9.*8 x 8.*1 to 8"):
+        baselines.thumbnails(some_images(size=8), size=9)
+    with pytest.raises(InputError, match="6 zeros and 4 ones"):
+        baselines.supervised_logistic(np.zeros((10, 2)), [0] * 6 + [1] * 4, seed=0)
+
+
+def test_kermany_chest_x_rays_leak_their_labels_through_grey_levels(real_data):
+    from PIL import Image
+
+    root = real_data("chest_xray_224")
+
+    def read(folder):
+        files = sorted((root / folder).glob("*.jpeg"))
+        images = [np.asarray(Image.open(file).convert("L"))[None] for file in files]
+        return np.stack(images)
+
+    normal, abnormal = read("test/NORMAL"), read("test/PNEUMONIA")
+    labels = np.repeat([0, 1], [len(normal), len(abnormal)])
+    train = baselines.statistics_features(read("train/NORMAL"))
+    test = baselines.statistics_features(np.concatenate([normal, abnormal]))
+
+    one_class = baselines.one_class_nearest_neighbour(train, test)
+    supervised = baselines.supervised_logistic(test, labels, seed=0)
+
+    assert roc_auc_score(labels, one_class) == pytest.approx(0.683, abs=0.005)
+    assert roc_auc_score(labels, supervised) == pytest.approx(0.841, abs=0.01)
+    assert f1_score(labels, np.ones_like(labels)) == pytest.approx(0.769, abs=5e-4)
