@@ -100,7 +100,7 @@ def test_runs_are_listed_and_verified(capsys, monkeypatch):
     assert running.startswith("running") and "-s1-" in running
 
     assert cli.main(["runs", "verify"]) == 0
-    assert "agrees: seal and files, 6 of 6 rows" in capsys.readouterr().out
+    assert "agrees: seal and files, 7 of 7 rows" in capsys.readouterr().out
 
     (run.folder / "scores.csv").write_text("", encoding="utf-8")
     assert cli.main(["runs", "verify", str(run.folder)]) == 1

@@ -69,7 +69,7 @@ def test_a_chapter_seals_its_run_shows_progress_and_leaves_no_litter(papermill, 
     )
     assert shown[record.MIME] == record.read(path)
     assert record.is_sealed(shown[record.MIME])
-    assert "6 rows" in "".join(shown["text/markdown"])
+    assert "7 rows" in "".join(shown["text/markdown"])
     assert str(home) not in json.dumps(cells[-1]["outputs"])
 
 

@@ -82,7 +82,7 @@ def test_two_empty_results_folders_get_identical_rows(home, monkeypatch):
     second, other = chapter()
 
     assert first.folder != second.folder
-    assert first.rows == second.rows and len(first.rows) == 6
+    assert first.rows == second.rows and len(first.rows) == 7
     assert torch.equal(net.weight, other.weight)
     for name in ("scores.csv", "histograms.npz", "losses.jsonl"):
         assert (first.folder / name).read_bytes() == (second.folder / name).read_bytes()
@@ -116,6 +116,24 @@ def test_other_settings_are_another_run_device_and_paths_are_not(home):
     }
 
     assert len(names) == 5
+
+
+def test_a_file_of_weights_is_a_setting_by_its_content_not_its_path(home, monkeypatch):
+    class WithFile(Toy):
+        files = ("weights",)
+        weights: str = ""
+
+    def name(path: str) -> str:
+        run = runs.start(WithFile, {"weights": path})
+        run.close()
+        return run.folder.name
+
+    for file, content in (("a.pt", b"1"), ("b.pt", b"1"), ("c.pt", b"2")):
+        (home / file).write_bytes(content)
+    assert name("a.pt") == name(str(home / "b.pt")) != name("c.pt")
+    assert name("") != name("c.pt")
+    with pytest.raises(InputError, match=r"weights is 'd\.pt', which is no file"):
+        name("d.pt")
 
 
 def test_overrides_that_change_nothing_are_the_same_run(home):

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from thesislib import runs
-from thesislib.metrics import image
+from thesislib.metrics import delong, image
 from thesislib.metrics.pixel import PixelHistogram
 from thesislib.runs.parameters import ChapterParameters
 
@@ -94,6 +94,15 @@ def chapter(namespace=None, *, table="5.4", value=None, **options):
     estimates = image.evaluate(run.data.labels, scores, seed=run.parameters.seed)
     for metric, e in estimates.items():
         run.add_row(table, "pmsacl-padim", {}, metric, *e)
+    run.add_scores("padim", {}, run.data.ids, run.data.labels, -scores)
+    contrast = delong.compare(run.data.labels, scores, -scores)
+    run.add_row(
+        None,
+        "pmsacl-padim",
+        {"minus": "padim"},
+        "auc difference",
+        *(contrast.difference, contrast.ci_low, contrast.ci_high, 40),
+    )
     if value is not None:
         run.add_row(None, "extra", {"k": (1, 2)}, "auc", value)
     maps = np.random.default_rng(0).normal(size=(4, 8, 8)).astype(np.float32)

@@ -34,6 +34,14 @@ def test_generators_of_one_purpose_agree():
     assert torch.equal(torch.rand(4, generator=a), torch.rand(4, generator=b))
 
 
+def test_the_global_state_is_seeded_as_torch_does_it():
+    seeding.seed_torch(3, "x")
+    ours = torch.rand(4)
+    torch.manual_seed(seeding.derive(3, "x"))
+
+    assert torch.equal(torch.rand(4), ours)
+
+
 def test_on_cpu_an_operation_without_repeatable_algorithm_is_an_error():
     seeding.be_deterministic("cpu")
 

@@ -117,7 +117,8 @@ def _settings(given: parameters.ChapterParameters, source: str) -> dict[str, Any
     """Parameters that decide the result."""
     values = plain(given.model_dump())
     kept = {key: value for key, value in values.items() if key not in NOT_SETTINGS}
-    return provenance.private({**kept, "source": source})
+    values = {**kept, "source": source, **given.file_hashes()}
+    return provenance.private(values)
 
 
 def _resolved(

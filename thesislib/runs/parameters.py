@@ -19,6 +19,7 @@ from pydantic import (
 from thesislib import paths
 from thesislib.errors import InputError
 from thesislib.runs import overrides as override_rules
+from thesislib.runs import provenance
 
 
 class ChapterParameters(BaseModel):
@@ -40,6 +41,7 @@ class ChapterParameters(BaseModel):
     )
 
     chapter: ClassVar[str]  # name of the notebook, "05_pmsacl"
+    files: ClassVar[tuple[str, ...]] = ()  # parameters that name a file, or are ""
 
     dataset: str
     source: Literal["auto", "real", "phantom"] = "auto"
@@ -60,6 +62,21 @@ class ChapterParameters(BaseModel):
     def resolved_configs(self) -> dict[str, Any]:
         """Settings with the overrides in place."""
         return override_rules.apply(self.configs(), self.overrides)
+
+    def file_hashes(self) -> dict[str, str]:
+        """SHA-256 of each file that a parameter names: a setting, unlike its path.
+
+        Raises:
+            InputError: If such a file is not there.
+        """
+        found = {}
+        for name in self.files:
+            if given := getattr(self, name):
+                path = paths.resolve(given)
+                if not path.is_file():
+                    raise InputError(f"{name} is {given!r}, which is no file.")
+                found[name] = provenance.sha256_file(path)
+        return found
 
     def image_size(self, configs: Mapping[str, Any]) -> int:
         """Side of the square images in pixels: `data.image_size` of the settings."""

@@ -76,10 +76,11 @@ class Run:
     @property
     def mark(self) -> str:
         """Words that stand on every figure: phantom or partial, and the preset."""
+        data = vars(self).get("data", self.located)  # decoding may skip images
         words = []
-        if self.located.source == "phantom":
+        if data.source == "phantom":
             words.append("phantom")
-        elif self.located.partial:
+        elif data.partial:
             words.append("partial")
         if self.parameters.preset != "paper":
             words.append(self.parameters.preset)
@@ -126,6 +127,9 @@ class Run:
         self, name: str, compute: Callable[[], Mapping[str, Any]]
     ) -> dict[str, "np.ndarray"]:
         """Arrays that are computed once and read back when the run resumes.
+
+        They are computed again if a module of the package has changed; an edit of
+        the notebook is not noticed, so what `compute` does belongs in the package.
 
         Args:
             name: Unique in the run.
@@ -217,7 +221,7 @@ class Run:
             "preset": self.parameters.preset,
             "reading": self.parameters.reading,
         }
-        key = (table, row, records.canonical(entry["setting"]), metric)
+        key = (entry["table"], row, records.canonical(entry["setting"]), metric)
         self._rows[key] = entry
 
     @property
@@ -232,15 +236,13 @@ class Run:
 
     def figure(self, fig: "Figure", name: str, *, alt: str, caption: str) -> "HTML":
         """Store a figure as PNG and give it as HTML, marked as phantom or quick."""
-        from matplotlib import pyplot as plt
+        from IPython.display import HTML
 
-        from thesislib.figures import display
+        from thesislib.figures import display, style
 
-        path = self.folder / "figures" / f"{safe_name(name)}.png"
-        atomic.write_bytes(path, display.png_bytes(fig))
-        html = display.figure_html(fig, alt, caption, self.mark)
-        plt.close(fig)
-        return html
+        png = display.png_bytes(style.mark(fig, self.mark))
+        atomic.write_bytes(self.folder / "figures" / f"{safe_name(name)}.png", png)
+        return HTML(display.png_html(png, alt, caption, self.mark))
 
     def finish(self, expected: Sequence[tuple[str | None, str]] = ()) -> None:
         """Seal the run, if it is complete, and show its record.

@@ -24,6 +24,7 @@ PIXEL = {  # metric of a row: method of `PixelHistogram`
     "fpr95": "fpr95",
     "pro": "pro",
 }
+CONTRAST = "auc difference"  # of a row minus the row that its setting names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +152,8 @@ def _metrics(folder: Path, record: dict[str, Any]) -> tuple[list[str], list[str]
             if ("pixel", key) not in known:
                 known["pixel", key] = _pixel_metrics(histograms[key])
             again = {"value": known["pixel", key][metric]}
+        elif metric == CONTRAST and _compared(row) <= scores.keys():
+            again = _contrast(row, scores)
         else:
             absent.append(name(row))
             continue
@@ -173,6 +176,25 @@ def _pixel_metrics(arrays: dict[str, Any]) -> dict[str, float]:
 
     histogram = PixelHistogram.from_arrays(arrays)
     return {name: getattr(histogram, method)().value for name, method in PIXEL.items()}
+
+
+def _compared(row: dict[str, Any]) -> set[Key]:
+    """The rows whose scores a contrast compares."""
+    return {(row["row"], "{}"), (str(row["setting"].get("minus")), "{}")}
+
+
+def _contrast(row: dict[str, Any], scores: dict[Key, Any]) -> dict[str, float]:
+    from thesislib.metrics import delong
+
+    mine, other = scores[row["row"], "{}"], scores[row["setting"]["minus"], "{}"]
+    contrast = delong.compare(
+        mine["labels"], mine["scores"], other["scores"], mine["patients"]
+    )
+    return {
+        "value": contrast.difference,
+        "ci_low": contrast.ci_low,
+        "ci_high": contrast.ci_high,
+    }
 
 
 def _same(recorded: float | None, now: float) -> bool:

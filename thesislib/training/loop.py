@@ -53,7 +53,8 @@ class Loop:
         progress: Makes the progress line; None shows none.
         precision: "auto", "float32" or "bfloat16"; see `precision.resolve`.
         rank: Number of this process among several that train together.
-        read_every: Steps between readings of the losses from a GPU.
+        read_every: Steps between readings of the losses from the device; slow
+            steps are read every second.
         batch_override: Override that an out-of-memory message names; default
             `<stage>.batch_size`.
     """
@@ -84,7 +85,7 @@ class Loop:
         self.checkpoint_every, self.max_overhead = checkpoint_every, max_overhead
         self.progress = progress
         self.precision = formats.resolve(precision, self.device)
-        self.read_every = 1 if self.device.type == "cpu" else read_every
+        self.read_every = read_every
         self.batch_override = batch_override or f"{stage}.batch_size"
         self.finished = False
         self._losses = LossFile(losses or self.folder / "losses.jsonl")
@@ -138,18 +139,18 @@ class Loop:
         last: str | None = f"{self.stage} stopped"
         keep_every = max(1, -(-num_steps // MAX_LOSS_ROWS))
         saved_at, cost = time.monotonic(), 0.0
+        read_at, newest = saved_at, {}
         try:
             for index in range(start, num_steps):
                 seeding.seed_torch(self.seed, self.stage, index, self.rank)
                 step = Step(self, index)
                 yield step
                 self._pending.append((index, step.close()))
-                done = index + 1
-                if done % self.read_every == 0:
-                    newest = self._read_back(keep_every)
-                    if bar:
-                        bar.update(done, **newest)
-                now = time.monotonic()
+                done, now = index + 1, time.monotonic()
+                if done % self.read_every == 0 or now - read_at >= 1.0:
+                    newest, read_at = self._read_back(keep_every), now
+                if bar:
+                    bar.update(done, **newest)
                 if (
                     done % self.checkpoint_every == 0
                     and done < num_steps
