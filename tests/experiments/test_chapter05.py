@@ -44,8 +44,10 @@ def test_paper_is_what_the_thesis_prints():
     assert liu["data"].image_size == 64
 
 
-@pytest.mark.parametrize("image_size", [64, 256])
-@pytest.mark.parametrize("reading", READINGS)
+@pytest.mark.parametrize(
+    ("image_size", "reading"),
+    [(256, "staged"), (64, "staged"), (64, "thesis"), (64, "code")],
+)
 def test_paper_takes_two_steps_at_full_network_and_size(tmp_path, image_size, reading):
     """The batch alone is smaller, because 256 views of 256 px need 20 GB."""
     configs = Chapter05(preset="paper", reading=reading).configs()
@@ -58,7 +60,7 @@ def test_paper_takes_two_steps_at_full_network_and_size(tmp_path, image_size, re
 
     assert len(loop.history) == 2
     assert {"ctr", "pmsacl", "aug", "pos"} <= set(loop.history[-1])
-    if reading == "staged":
+    if (image_size, reading) == (64, "staged"):
         config = replace(configs["simclr"], **few)
         loop = Loop("simclr", seed=0, folder=tmp_path / "simclr", progress=None)
         simclr.pretrain(simclr.SimCLR(config), bank, config, loop)

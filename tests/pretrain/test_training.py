@@ -5,6 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from thesislib.augment.colour import JitterConfig
+from thesislib.augment.medmix import MedMixConfig
+from thesislib.augment.weak import WeakConfig
+from thesislib.datasets.bank import ImageBank
 from thesislib.pretrain import pmsacl, simclr
 from thesislib.pretrain.pmsacl import PMSACL, PMSACLConfig
 from thesislib.pretrain.simclr import SimCLR, SimCLRConfig
@@ -23,7 +27,7 @@ def without_gradient(model):
     return [
         name
         for name, parameter in model.named_parameters()
-        if parameter.grad is None or not parameter.grad.abs().sum() > 0
+        if parameter.grad is None or not parameter.grad.abs().max() > 1e-6
     ]
 
 
@@ -105,16 +109,27 @@ def test_views_carry_their_class_first():
     assert changed[1:].all()
 
 
-def test_a_short_run_tells_lesions_from_none(bank, make_loop):
+def test_a_short_run_tells_lesions_from_none(make_loop):
+    generator = torch.Generator().manual_seed(0)
+    coarse = 0.35 + 0.3 * torch.rand(48, 3, 4, 4, generator=generator)
+    images = torch.nn.functional.interpolate(coarse, size=32, mode="bicubic")
+    bank = ImageBank.from_array((images * 255).to(torch.uint8).numpy())
     config = PMSACLConfig(
-        base_width=8, batch_size=12, num_steps=60, lr=0.05, num_classes=2, warm_up=1.0
+        base_width=8,
+        batch_size=12,
+        num_steps=60,
+        lr=0.05,
+        num_classes=2,
+        warm_up=1.0,
+        medmix=MedMixConfig(size=(0.3, 0.5), visible=0.15),
+        weak=WeakConfig(jitter=JitterConfig(probability=0.0), grey=0.0),
     )
     loop = make_loop("pmsacl")
     pmsacl.pretrain(model_of(config), bank, config, loop)
 
     first = sum(row["aug"] for row in loop.history[:5]) / 5
     last = sum(row["aug"] for row in loop.history[-5:]) / 5
-    assert last < 0.8 * first
+    assert last < 0.2 * first
 
 
 def test_the_same_seed_trains_the_same_weights(bank, make_loop):
@@ -130,10 +145,17 @@ def test_the_same_seed_trains_the_same_weights(bank, make_loop):
 
 
 def test_simclr_learns_and_reaches_every_parameter(bank, make_loop):
-    config = SimCLRConfig(base_width=4, batch_size=16, num_steps=30, lr=0.05)
+    config = SimCLRConfig(
+        base_width=4,
+        batch_size=16,
+        num_steps=60,
+        lr=0.2,
+        weak=WeakConfig(jitter=JitterConfig(probability=0.0), grey=0.0),
+    )
     model = model_of(config, SimCLR)
     loop = make_loop("simclr")
     simclr.pretrain(model, bank, config, loop)
 
-    assert loop.history[-1]["con"] < loop.history[0]["con"] - 0.2
+    losses = [row["con"] for row in loop.history]
+    assert sum(losses[-5:]) / 5 < sum(losses[:5]) / 5 - 0.5
     assert set(without_gradient(model)) <= {"head.first.bias"}

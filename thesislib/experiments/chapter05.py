@@ -112,12 +112,14 @@ def read(config: PMSACLConfig, reading: str) -> PMSACLConfig:
             positive="printed",
             lr=PMSACLConfig.lr,
             weak=replace(config.weak, crop_scale=(0.2, 1.0)),
+            keep_lesions=False,
         )
     if reading == "code":
         return replace(
             config,
             classify="backbone",
             weak=replace(config.weak, crop_scale=(0.2, 1.0), blur=0.0),
+            keep_lesions=False,
         )
     return config
 

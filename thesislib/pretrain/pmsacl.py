@@ -46,6 +46,7 @@ class PMSACLConfig:
     num_classes: int = 4  # |A|: 0, 1, 2 or 3 pasted lesions
     medmix: MedMixConfig = field(default_factory=MedMixConfig)  # where `strong` is it
     weak: WeakConfig = field(default_factory=WeakConfig)  # A_0
+    keep_lesions: bool = True  # ours: crops hold every lesion, so that n stays true
 
     # Network
     base_width: int = 64  # channels of ResNet-18's first stage
@@ -311,12 +312,15 @@ def strong_views(images: Tensor, config: PMSACLConfig, generator) -> Tensor:
     """
     num_images = len(images)
     classes = torch.arange(config.num_classes, device=images.device)
-    strong = strong_augmentation(config)(
+    strong, pasted = strong_augmentation(config).with_mask(
         images.repeat(config.num_classes, 1, 1, 1),
         classes.repeat_interleave(num_images),
         generator,
     )
-    views = [weak_view(strong, generator, config.weak) for _ in range(NUM_VIEWS)]
+    keep = pasted if config.keep_lesions else None
+    views = [
+        weak_view(strong, generator, config.weak, keep=keep) for _ in range(NUM_VIEWS)
+    ]
     shape = (NUM_VIEWS, config.num_classes, num_images, *images.shape[1:])
     return torch.cat(views).view(shape).transpose(0, 1)
 
