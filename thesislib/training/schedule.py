@@ -20,6 +20,16 @@ def cosine_lr(step: int, num_steps: int, lr: float, final_fraction: float) -> fl
     return lr * (final_fraction + (1 - final_fraction) * wave)
 
 
+def steps_of(config, num_images: int) -> int:
+    """Steps of a training: `config.num_steps`, else `config.epochs` passes.
+
+    A pass leaves out what does not fill a last batch, unless it is the only one.
+    """
+    if config.num_steps is not None:
+        return config.num_steps
+    return config.epochs * max(1, num_images // config.batch_size)
+
+
 def set_lr(optimizer: Optimizer, lr: float) -> None:
     """Set the learning rate of every parameter group."""
     for group in optimizer.param_groups:
