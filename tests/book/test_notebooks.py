@@ -30,6 +30,13 @@ def test_a_killed_run_is_unfinished(notebooks):
     assert state(notebooks.killed()) == "unfinished"
 
 
+def test_a_run_that_papermill_has_not_closed_is_unfinished(notebooks):
+    notebook = notebooks.run()
+    del notebook["metadata"]["papermill"]["end_time"]
+
+    assert state(notebook) == "unfinished"
+
+
 def test_a_cell_without_a_number_is_unfinished(notebooks):
     notebook = notebooks.run()
     notebooks.code(notebook)[0]["execution_count"] = None
