@@ -21,7 +21,6 @@ FLOORS = {  # row key of a naive baseline: what it is
     "logistic-statistics": "logistic regression on statistics, with labels",
     "cnn-ceiling": "small network, with labels",
 }
-NUM_CEILING = 800  # labelled phantoms that train the ceiling, half of them abnormal
 
 
 def add_detection(run, row, scores, table=None, setting=None) -> dict[str, Estimate]:
@@ -152,10 +151,9 @@ def _ceiling(run, test: np.ndarray) -> np.ndarray:
     """Scores of a small network trained on labelled phantoms of its own draw."""
     name = f"ceiling/{run.data.modality}/{run.parameters.seed}"
     seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7])
-    abnormal = torch.arange(NUM_CEILING) % 2 == 1
-    drawn = phantoms.generate(
-        run.data.modality, NUM_CEILING, test.shape[-1], seed, abnormal
-    )
+    count = run.configs["study"].num_ceiling
+    abnormal = torch.arange(count) % 2 == 1
+    drawn = phantoms.generate(run.data.modality, count, test.shape[-1], seed, abnormal)
     return baselines.supervised_cnn_scores(
         np.asarray(drawn.images), abnormal.numpy(), test, run.parameters.seed
     )

@@ -213,7 +213,7 @@ def normal_images_lie_tighter(view: View) -> Finding | None:
     Judged on encoder features rather than on a t-SNE plot, which keeps neither
     distances nor densities.
     """
-    result = view.own(PMSACL, "tightness")
+    result = view.own(PMSACL, "distance ratio")
     if result is None:
         return None
     state = UNDECIDED

@@ -1,0 +1,98 @@
+"""Chapter 5 as a reader runs it, with so few images and steps that nothing is learnt."""
+
+import json
+
+import nbformat
+import papermill
+import pytest
+
+from thesislib import paths, runs
+
+CHAPTER = "chapters/05_pmsacl.ipynb"
+TINY = {
+    "pmsacl.num_steps": 4,
+    "pmsacl.num_centre_images": 16,
+    "simclr.num_steps": 2,
+    "data.num_train": 40,
+    "data.num_test_normal": 24,
+    "data.num_test_abnormal": 24,
+    "study.num_ceiling": 40,
+    "study.num_maps": 12,
+}
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """The chapter on Covid-X without the data: the chest phantom stands in."""
+    folder = tmp_path_factory.mktemp("chapter05")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("THESIS_RESULTS", str(folder / "results"))
+        patch.setenv("THESIS_DATA", str(folder / "data"))
+        papermill.execute_notebook(
+            paths.root() / CHAPTER,
+            folder / "out.ipynb",
+            {"dataset": "covidx", "overrides": TINY},
+            progress_bar=False,
+        )
+        findings = runs.verify()
+    (record,) = (folder / "results").glob("*/*/run.json")
+    notebook = nbformat.read(folder / "out.ipynb", as_version=4)
+    return notebook, json.loads(record.read_text(encoding="utf-8")), findings
+
+
+def html_of(notebook):
+    return [
+        "".join(output["data"]["text/html"])
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if "text/html" in output.get("data", {})
+    ]
+
+
+def test_it_seals_a_record_that_verifies(executed):
+    _, record, findings = executed
+
+    assert record["status"] == "sealed"
+    assert {finding.kind for finding in findings} <= {"agrees", "absent"}
+    assert "agrees" in {finding.kind for finding in findings}
+
+
+def test_every_row_says_phantom_and_names_its_table(executed):
+    _, record, _ = executed
+    rows = record["rows"]
+
+    assert {row["source"] for row in rows} == {"phantom"}
+    aurocs = {
+        (row["table"], row["row"])
+        for row in rows
+        if row["metric"] == "auc" and row["setting"] == {}
+    }
+    assert ("5.4", "pmsacl-padim") in aurocs
+    assert {(None, "random-padim"), (None, "class-padim")} <= aurocs
+    floors = {"nn-statistics", "nn-thumbnails-16", "logistic-statistics", "cnn-ceiling"}
+    assert floors <= {row["row"] for row in rows}
+    differences = {r["setting"]["minus"] for r in rows if "difference" in r["metric"]}
+    assert differences == {"random-padim", "class-padim"}
+
+
+def test_every_figure_says_phantom_and_what_it_shows(executed):
+    notebook, _, _ = executed
+    figures = [html for html in html_of(notebook) if "<figure" in html]
+
+    assert len(figures) >= 9
+    for html in figures:
+        assert "phantom, quick" in html
+        assert 'alt="' in html
+        assert 'alt=""' not in html
+
+
+def test_nothing_litters_the_page(executed):
+    notebook, _, _ = executed
+    text = json.dumps(notebook)
+
+    assert "it/s" not in text  # no progress bars
+    assert str(paths.root()) not in text  # no path of this machine
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            assert output["output_type"] != "error"
+            assert output.get("name") != "stderr", cell.source
