@@ -158,7 +158,7 @@ def _quick() -> dict[str, Any]:
     """The main path in four core-minutes."""
     return {
         "data": DataConfig(
-            image_size=64, num_train=600, num_test_normal=250, num_test_abnormal=250
+            image_size=64, num_train=1_200, num_test_normal=250, num_test_abnormal=250
         ),
         **_small(num_steps=400),
         "padim": PaDiMConfig(),
