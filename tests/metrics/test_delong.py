@@ -76,9 +76,9 @@ def test_copies_of_each_patient_add_no_certainty():
 
 
 def test_clustered_variance_agrees_with_many_redrawn_test_sets():
-    # eyes of a patient share what they look like; half of the patients are mixed
+    # a normal and an abnormal image of each patient share what they look like
     rng = np.random.default_rng(0)
-    labels, patients = np.tile([0, 0, 0, 1, 1, 1], 20), np.repeat(np.arange(60), 2)
+    labels, patients = np.tile([0, 1], 60), np.repeat(np.arange(60), 2)
     aucs, variances = [], []
     for _ in range(600):
         scores = rng.normal(size=60)[patients] + rng.normal(size=120) + labels

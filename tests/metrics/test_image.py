@@ -104,6 +104,12 @@ def test_threshold_between_separated_classes_lies_half_way():
     assert image.best_threshold([0, 0, 1], [1.0, 2.0, 5.0]) == 3.5
 
 
+def test_of_equally_good_thresholds_the_middle_favours_no_class():
+    labels = [0, 1, 0, 1, 0, 1]  # cutting after 1, 3 or 5 images is equally good
+
+    assert image.best_threshold(labels, np.arange(6)) == 2.5
+
+
 def test_threshold_between_neighbouring_floats_separates_them():
     low = 1.0
     high = np.nextafter(low, 2)

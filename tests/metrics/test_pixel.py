@@ -8,7 +8,13 @@ from sklearn import metrics as sklearn_metrics
 
 from thesislib.errors import InputError
 from thesislib.metrics.pixel import PixelHistogram
-from thesislib.metrics.pixel_grid import to_keys, to_scores
+from thesislib.metrics.pixel_grid import (
+    NUM_PAGES,
+    Counts,
+    PageGrid,
+    to_keys,
+    to_scores,
+)
 
 SMALL = {"num_bins": 1 << 14, "chunk_pixels": 1 << 13}  # a grid within a small test
 
@@ -229,6 +235,17 @@ def test_keys_ascend_with_scores_and_lead_back():
     assert (np.diff(keys.astype(np.int64)) > 0).all()
     np.testing.assert_array_equal(to_scores(keys), scores)
     assert to_keys(np.float32([-0.0])) == to_keys(np.float32([0.0]))
+
+
+def test_bins_remember_the_ends_of_what_they_met():
+    counts = Counts(PageGrid(np.zeros(NUM_PAGES, np.int8)))
+    page = 7 << 16
+    for keys in ([20, 90], [40, 50]):
+        counts.add(np.uint32(keys) + np.uint32(page), np.uint32([]), np.zeros(0))
+
+    met = counts.intervals()
+
+    assert (met.low - page, met.high - page, met.normal) == (20, 90, 4)
 
 
 def test_what_is_kept_is_small_and_gives_the_same_metrics():

@@ -27,6 +27,7 @@ from thesislib.metrics.pixel_grid import (
 STORED_BINS = 4096  # kept by `to_arrays`
 LOOSE_LIMIT = 1 << 18  # intervals kept beside the grid
 COST_GOAL = 0.5  # of the tolerances; a grid below it is left alone
+REFIT_AFTER = 4  # times the pixels of the last fit
 WORTH_WHILE = 0.7  # a new grid must promise this fraction of the cost or less
 
 
@@ -281,7 +282,7 @@ class PixelHistogram:
         if self._num_fitted == 0:
             self._regrid(new)
         if (
-            self._num_counted >= 2 * self._num_fitted
+            self._num_counted >= REFIT_AFTER * self._num_fitted
             or (new > bits + 3).any()  # many pixels in coarse bins
             or not self._fits()
         ):

@@ -120,7 +120,7 @@ class Counts:
     ) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
         """Widen bins to ascending keys; the bins met, and where each begins."""
         bins = self.grid.bins(low)
-        first = np.flatnonzero(np.diff(bins, prepend=-1))
+        first = np.append(0, np.flatnonzero(bins[1:] != bins[:-1]) + 1)
         last = np.append(first[1:], len(bins)) - 1
         bins = bins[first]
         self.low[bins] = np.minimum(self.low[bins], low[first])
