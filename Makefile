@@ -95,6 +95,6 @@ freeze: test
 	@mv constraints.txt.new constraints.txt
 
 clean:
-	rm -rf _build book/chapters .pytest_cache .ruff_cache .hypothesis
+	rm -rf _build book/chapters book/results .pytest_cache .ruff_cache .hypothesis
 	@echo "Kept: results/ (runs), book/runs/ (executed notebooks), .cache/ (decoded images), $(VENV)/ (environment)."
 	@echo "Remove those by hand if you mean to; a run that is gone is run again."

@@ -1,0 +1,90 @@
+"""A step of PMSACL pre-training beside its bare forward and backward pass.
+
+The bare pass sends as many images of random pixels through the same encoder and sums
+the features; the step adds MedMix, the weak views, the heads, the losses, clipping,
+the optimiser, the record of losses and the checkpoints. Printed is the ratio of the
+median CPU times (wall times on a GPU) of alternating repeats. Goal: at most 1.35.
+
+    python benchmarks/training_step.py [--device cuda] [--preset paper]
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from thesislib.datasets import phantoms
+from thesislib.datasets.bank import ImageBank
+from thesislib.experiments.chapter05 import Chapter05
+from thesislib.pretrain import pmsacl
+from thesislib.training.loop import Loop
+
+STEPS = 20  # in one repeat
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--preset", default="quick", choices=("quick", "paper"))
+    parser.add_argument("--repeats", type=int, default=5)
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    configs = Chapter05(
+        preset=chosen.preset,
+        overrides={"pmsacl.num_steps": STEPS, "pmsacl.num_centre_images": 1},
+    ).resolved_configs()
+    config, size = configs["pmsacl"], configs["data"].image_size
+    drawn = phantoms.generate("colonoscopy", 2 * config.batch_size, size, seed=0)
+    bank = ImageBank.from_array(drawn.images, chosen.device)
+
+    def step() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            loop = Loop(
+                "pmsacl",
+                seed=0,
+                folder=Path(folder),
+                device=chosen.device,
+                progress=None,
+            )
+            model = pmsacl.PMSACL(config).to(chosen.device)
+            pmsacl.pretrain(model, bank, config, loop)
+
+    count = config.batch_size * config.num_classes * pmsacl.NUM_VIEWS
+    images = torch.rand(count, 3, size, size, device=chosen.device)
+    model = pmsacl.PMSACL(config).to(chosen.device).train()
+
+    def bare() -> None:
+        for _ in range(STEPS):
+            model.zero_grad(set_to_none=True)
+            model.backbone(images).sum().backward()
+
+    step(), bare()  # warm up
+    ratios, times = [], []
+    for _ in range(chosen.repeats):
+        with_all, alone = _seconds(step, chosen), _seconds(bare, chosen)
+        ratios.append(with_all / alone)
+        times.append((with_all, alone))
+    with_all, alone = (statistics.median(t) / STEPS for t in zip(*times, strict=True))
+    print(f"{chosen.preset}: {count} images of {size} px a step, {chosen.device}")
+    print(f"step {1000 * with_all:.0f} ms, forward and backward {1000 * alone:.0f} ms")
+    print(f"ratio {statistics.median(ratios):.2f} (goal: at most 1.35)")
+
+
+def _seconds(work: Callable[[], None], chosen: argparse.Namespace) -> float:
+    if chosen.device == "cpu":
+        start = time.process_time()
+        work()
+        return time.process_time() - start
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    work()
+    torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()
