@@ -106,4 +106,5 @@ def test_a_stroke_has_the_depth_of_its_brush_at_every_size(size):
     # across the line a Gaussian of deviation 0.06 and peak 1 / sqrt(2 pi)
     column = depth[0, :, size // 2]
     assert column.sum() * 2 / size == pytest.approx(0.06, rel=0.02)
-    assert column.max() == pytest.approx(1 / math.sqrt(math.tau), rel=0.05)
+    # (the middle lies between two rows of pixels)
+    assert column.max() == pytest.approx(1 / math.sqrt(math.tau), rel=0.08)

@@ -123,8 +123,8 @@ def supervised_cnn_scores(
     seed: int,
     *,
     epochs: int = 15,
-    batch_size: int = 32,
-    lr: float = 3e-3,
+    batch_size: int = 16,
+    lr: float = 2e-3,
 ) -> NDArray[np.float64]:
     """Log odds of a small network trained with labels: can the task be solved?
 

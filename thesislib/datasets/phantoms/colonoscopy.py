@@ -47,7 +47,7 @@ def draw(
     light, glint = _light(canvas, depth)
     vessels = _vessels(canvas) * (1 - inflamed.clamp(max=1))
     colour = _mucosa(canvas, vessels, inflamed, grain)
-    tint = rgb(0.02, -0.06, -0.04) * (1 + 0.7 * canvas.normal(0, 1, 1, 1, 1))
+    tint = rgb(0.02, -0.07, -0.045) * (1 + 0.5 * canvas.normal(0, 1, 1, 1, 1))
     colour = colour * (1 + tint * (inside * strength)[:, None])
     colour = _mucus(canvas, colour)
 
@@ -119,11 +119,11 @@ def _polyp(
     angle, away = canvas.uniform(0, math.tau), canvas.uniform(0.35, 0.80)
     centre_x = (lumen_x + away * torch.cos(angle)).clamp(-0.65, 0.65)
     centre_y = (lumen_y + away * torch.sin(angle)).clamp(-0.65, 0.65)
-    size, stretch = canvas.uniform(0.15, 0.30), canvas.uniform(0.75, 1.3)
+    size, stretch = canvas.uniform(0.17, 0.34), canvas.uniform(0.75, 1.3)
     u, v = rotate(canvas.x - centre_x, canvas.y - centre_y, canvas.uniform(0, math.pi))
     r = radius(u / (size * stretch), v * stretch / size)
     r = r * (1 + 0.09 * canvas.noise(5))
-    height = 1.1 * size * (1 - r * r).clamp(min=0) ** 1.35  # finite slope at the rim
+    height = 1.3 * size * (1 - r * r).clamp(min=0) ** 1.35  # finite slope at the rim
     return r < 1, smoothstep(1.15, 0.70, r), height, canvas.noise(22)
 
 

@@ -217,11 +217,11 @@ def _retinopathy(
     u, v = canvas.x - centre_x, canvas.y - away * torch.sin(angle)
     r = radius(u, v * canvas.uniform(0.75, 1.3)) / canvas.uniform(0.16, 0.30)
     patch = smoothstep(1.2, 0.7, r * (1 + 0.20 * canvas.noise(5)))
-    exudate = smoothstep(0.7, 2.0, canvas.noise(24) + 0.5 * canvas.noise(40))
-    blood = smoothstep(0.7, 2.0, canvas.noise(17) + 0.4 * canvas.noise(34))
+    exudate = smoothstep(0.6, 1.6, canvas.noise(24) + 0.5 * canvas.noise(40))
+    blood = smoothstep(0.6, 1.6, canvas.noise(17) + 0.4 * canvas.noise(34))
     change = rgb(0.20, 0.42, 0.25) * exudate[:, None]
     change = change - rgb(0.28, 0.42, 0.34) * (blood * (1 - exudate))[:, None]
-    change = change * (0.7 * strength * patch)[:, None]
+    change = change * (0.9 * strength * patch)[:, None]
     return patch, image * (1 + change.clamp(min=-0.9))
 
 
