@@ -9,8 +9,7 @@ from html import escape
 import numpy as np
 
 from thesislib import paper
-from thesislib.experiments import chapter05, detection, recipes
-from thesislib.experiments.chapter05 import Recipe
+from thesislib.experiments import chapter05, detection
 from thesislib.experiments.recipes import Detection
 from thesislib.metrics import image
 from thesislib.report import designs, records, text
@@ -78,7 +77,7 @@ def contrast_table(run, detections: dict[str, Detection]) -> str:
                 detections[other].scores,
             )
             lines.append((question, contrast))
-    return _table(
+    return table_html(
         "Difference of AUROCs on the same test images.",
         ("comparison", "difference", "95 % interval", "p"),
         [
@@ -102,11 +101,11 @@ def families_table(run, detections: dict[str, Detection]) -> str:
         found = detection.add_families(run, row, detected.scores)
         kinds, lines[row] = list(found), found
     numbers = {kind: sum(k == kind for k in run.data.test_kinds) for kind in kinds}
-    return _table(
+    return table_html(
         "AUROC of each kind of abnormality against all normal images.",
         ("encoder", *(f"{kind} ({numbers[kind]})" for kind in kinds)),
         [
-            (names[row], *(_estimate(found[kind]) for kind in kinds))
+            (names[row], *(estimate_html(found[kind]) for kind in kinds))
             for row, found in lines.items()
         ],
         run,
@@ -119,7 +118,7 @@ def _names(run) -> dict[str, str]:
     return {recipe.row: f"{recipe.label} + PaDiM" for recipe in chosen}
 
 
-def _estimate(estimate: image.Estimate) -> str:
+def estimate_html(estimate: image.Estimate) -> str:
     return (
         f"{estimate.value:.3f}<small>[{estimate.ci_low:.3f}, "
         f"{estimate.ci_high:.3f}]</small>"
@@ -152,7 +151,7 @@ def add_distance_ratio(run, row: str, features: np.ndarray, labels: np.ndarray) 
     run.add_row(None, row, {}, "distance ratio", ratio, low, high, len(labels))
 
 
-def _table(caption: str, head: tuple[str, ...], lines: list[tuple], run) -> str:
+def table_html(caption: str, head: tuple[str, ...], lines: list[tuple], run) -> str:
     """A table of this run alone, in the look of `report.tables`.
 
     The first column names the row; the cells are trusted HTML of ours.
@@ -173,14 +172,6 @@ def _table(caption: str, head: tuple[str, ...], lines: list[tuple], run) -> str:
         f"<caption>{escape(caption)}{mark}</caption>"
         f'<thead><tr><th scope="col" class="name">{escape(head[0])}</th>{columns}'
         f"</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-
-
-def _not_run(what: str, run) -> str:
-    return (
-        f"<p><em>Not run</em>: {escape(what)} by preset "
-        f"<code>{run.parameters.preset}</code>. <code>-p preset standard</code> runs "
-        "it in hours on two cores, <code>-p preset paper</code> as printed.</p>"
     )
 
 
@@ -234,112 +225,6 @@ def _add_localisation(run, row: str, detected: Detection) -> None:
         run.add_row(None, row, ALL_PIXELS, metric, bounded.value, n=num_images)
 
 
-def loss_terms_table(run, full: Detection) -> str:
-    """Table 5.8, row by row; its last row is the main path again."""
-    chosen = chapter05.loss_terms(run)
-    if not chosen:
-        return _not_run("the loss terms one by one (Table 5.8) are left out", run)
-    printed = run.parameters.dataset in chapter05.LOSS_TABLE_DATASETS
-    metric = f"auc@{run.parameters.dataset}" if printed else "auc"
-    rows = [(recipes.detect(run, recipe), components) for recipe, components in chosen]
-    for detected, components in [*rows, (full, chapter05.ALL_COMPONENTS)]:
-        setting = {"components": list(components)}
-        estimate = _auc(run, detected.scores)
-        run.add_scores(
-            "pmsacl-padim",
-            setting,
-            run.data.test_ids,
-            run.data.test_labels,
-            detected.scores,
-            run.data.test_patients,
-        )
-        run.add_row(
-            "5.8" if printed else None, "pmsacl-padim", setting, metric, *estimate
-        )
-    kept = [row for row in run.rows if "components" in row["setting"]]
-    return beside(
-        kept,
-        "5.8" if printed else None,
-        metrics=(metric,),
-        partial=run.located.partial,
-        title="" if printed else "Loss terms one by one, as Table 5.8.",
-    )
-
-
-def variants_table(
-    run, chosen: list[Recipe], name: str, caption: str, full: tuple[str, Detection]
-) -> str:
-    """AUROC of variants of the main path, one setting changed at a time.
-
-    Args:
-        name: Setting that tells the rows apart, `strong` or `num_classes`.
-        full: Value of that setting on the main path, and its detection.
-    """
-    if not chosen:
-        return _not_run(f"{caption.rstrip('.')} is left out", run)
-    scored = {recipe.label: recipes.detect(run, recipe) for recipe in chosen}
-    scored[full[0]] = full[1]
-    lines = []
-    for label, detected in scored.items():
-        value = int(label) if label.isdigit() else label.replace(" ", "-")
-        setting = {name: value}
-        estimate = _auc(run, detected.scores)
-        run.add_scores(
-            "pmsacl-padim",
-            setting,
-            run.data.test_ids,
-            run.data.test_labels,
-            detected.scores,
-            run.data.test_patients,
-        )
-        run.add_row(None, "pmsacl-padim", setting, "auc", *estimate)
-        lines.append((label, _estimate(estimate)))
-    return _table(caption, (name.replace("_", " "), "AUROC"), lines, run)
-
-
-def _auc(run, scores: np.ndarray) -> image.Estimate:
-    data = run.data
-    return image.evaluate(
-        data.test_labels,
-        scores,
-        patients=data.test_patients,
-        seed=run.parameters.seed,
-    )["auc"]
-
-
-def diagnosis_table(run) -> str:
-    """What becomes of the literal recipe, one change at a time."""
-    return variants_table(
-        run,
-        chapter05.diagnosis(run),
-        "variant",
-        "Variants of the recipe at equal steps.",
-        ("staged", recipes.detect(run, chapter05.main(run))),
-    )
-
-
-def strong_table(run, full: Detection) -> str:
-    """Figure 5.7."""
-    return variants_table(
-        run,
-        chapter05.strong(run),
-        "strong",
-        "Strong augmentations of Figure 5.7.",
-        (run.configs["pmsacl"].strong, full),
-    )
-
-
-def classes_table(run, full: Detection) -> str:
-    """Figure 5.8."""
-    return variants_table(
-        run,
-        chapter05.numbers_of_classes(run),
-        "num_classes",
-        "Numbers of MedMix classes of Figure 5.8.",
-        (str(run.configs["pmsacl"].num_classes), full),
-    )
-
-
 def others_table(run) -> str:
     """Table 5.9; its rows were recorded with the detection rows."""
     if run.parameters.dataset != "hyperkvasir":
@@ -389,7 +274,7 @@ def seeds_table(run) -> str:
         )
     seeds = ", ".join(map(str, result.seeds))
     head = ("metric", "published std", "our std", "our mean", "95 % interval", "seeds")
-    return _table(
+    return table_html(
         f"PMSACL + PaDiM over {len(result.seeds)} seed"
         f"{'s' * (len(result.seeds) > 1)} ({seeds}), as Table 5.5.",
         head,

@@ -23,6 +23,16 @@ FLOORS = {  # row key of a naive baseline: what it is
 }
 
 
+def estimates(run, scores: np.ndarray) -> dict[str, Estimate]:
+    """Image metrics of the test set with intervals, as the run's record has them."""
+    return image.evaluate(
+        run.data.test_labels,
+        scores,
+        patients=run.data.test_patients,
+        seed=run.parameters.seed,
+    )
+
+
 def add_detection(run, row, scores, table=None, setting=None) -> dict[str, Estimate]:
     """Record image metrics with intervals, and the scores behind them.
 
@@ -37,19 +47,14 @@ def add_detection(run, row, scores, table=None, setting=None) -> dict[str, Estim
         Metric -> estimate.
     """
     data, setting = run.data, setting or {}
-    estimates = image.evaluate(
-        data.test_labels,
-        scores,
-        patients=data.test_patients,
-        seed=run.parameters.seed,
-    )
+    found = estimates(run, scores)
     run.add_scores(
         row, setting, data.test_ids, data.test_labels, scores, data.test_patients
     )
     for one in table if isinstance(table, tuple) else (table,):
         for metric in METRICS:
-            run.add_row(one, row, setting, metric, *estimates[metric])
-    return estimates
+            run.add_row(one, row, setting, metric, *found[metric])
+    return found
 
 
 def add_families(run, row, scores) -> dict[str, Estimate]:
