@@ -235,6 +235,21 @@ def test_damaged_arrays_are_computed_again(home, damage):
     assert run.once("a", lambda: {"x": np.full(2, 3)})["x"].sum() == 6
 
 
+def test_what_arrays_are_drawn_from_does_not_depend_on_what_came_before(home):
+    run = runs.start(Toy, {})
+
+    def draw(name, seed):
+        torch.manual_seed(seed)
+        drawn = run.once(name, lambda: {"x": torch.rand(3).numpy()})["x"]
+        return drawn.tolist(), torch.rand(3).tolist()
+
+    first = draw("a", 1)
+    assert draw("a", 2) == first  # read back
+    (run.folder / "arrays" / "a.npz").unlink()
+    assert draw("a", 3) == first  # computed again
+    assert draw("b", 3) != first
+
+
 def test_arrays_are_never_pickles(home):
     run = runs.start(Toy, {})
     with pytest.raises(InputError, match="'x', which is no array of numbers or text"):

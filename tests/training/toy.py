@@ -34,6 +34,7 @@ def make_loop(folder: Path, **options) -> Loop:
         "folder": folder,
         "checkpoint_every": 3,
         "max_overhead": float("inf"),  # checkpoints exactly every third step
+        "read_every": 1,  # so that losses are written ahead of checkpoints
         "progress": None,
     }
     return Loop("toy", **(defaults | options))
