@@ -7,8 +7,10 @@ import signal
 import pytest
 import torch
 
-from tests.runs.toy import CHAPTER, chapter
+from tests.runs.toy import CHAPTER, Toy, chapter
 from tests.training.toy import KillAt, in_a_child
+from thesislib import runs
+from thesislib.runs import folder as folders
 from thesislib.runs import record
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -59,3 +61,29 @@ def test_killed_at_every_change_of_the_disk(home, monkeypatch, overwrite):
         ]
         assert not list(run.folder.rglob("*.tmp"))
     assert run.folder.parent.name == CHAPTER
+
+
+def test_killed_while_taking_over_what_a_sealed_run_computed(home, edit, monkeypatch):
+    straight, net = chapter()
+    edit("runs.start(Toy, globals())  # so it is computed anew")
+    with monkeypatch.context() as patch:
+        counter = KillAt(patch)
+        runs.start(Toy, {}).close()
+    links = counter.count - 3  # the folder moved, run.json written and moved
+    assert links >= 5  # three files of a checkpoint, its losses, one of arrays
+
+    for number in range(links + 1):
+        folders._remove(straight.folder.with_name(f"{straight.folder.name}.new"))
+
+        def work(number=number):
+            with monkeypatch.context() as patch:
+                KillAt(patch, number, "after")
+                runs.start(Toy, {})
+
+        assert in_a_child(work) == -signal.SIGKILL, number
+        runs.start(Toy, {}).close()  # goes on from there
+    run, again = chapter()
+
+    assert run.rows == straight.rows
+    assert torch.equal(again.weight, net.weight)
+    assert len(list(run.folder.parent.iterdir())) == 2  # the run and its lock

@@ -390,12 +390,13 @@ def test_one_process_at_a_time_and_a_killed_one_blocks_nobody(home):
         os._exit(0)
     os.read(ready_read, 1)
 
-    with pytest.raises(InputError, match=f"Process {pid} is working on this run"):
-        runs.start(Toy, {})
-    runs.start(Toy, {"seed": 1}).close()  # another run is free
-
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    try:
+        with pytest.raises(InputError, match=f"Process {pid} is working on this run"):
+            runs.start(Toy, {})
+        runs.start(Toy, {"seed": 1}).close()  # another run is free
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
     runs.start(Toy, {}).close()
 
 

@@ -88,7 +88,7 @@ def in_a_child(work) -> int:
 class KillAt:
     """SIGKILL this process at the n-th change of the disk, in one of three ways.
 
-    A change is a file written, moved, or a folder moved. `how` is "before" it,
+    A change is a file written, moved or linked, a folder moved. `how` is "before" it,
     "half" (files: half of the bytes are written) or "after" it. With `number` None
     it counts and kills nobody.
     """
@@ -99,6 +99,7 @@ class KillAt:
             (Path, "write_bytes"),
             (os, "replace"),
             (os, "rename"),
+            (os, "link"),
         ):
             monkeypatch.setattr(owner, name, self._wrapped(getattr(owner, name)))
 

@@ -17,6 +17,7 @@ from thesislib.runs import atomic, provenance
 from thesislib.runs import record as records
 from thesislib.runs.lock import Lock
 
+_GONE = ".gone"  # ending of a folder that is being removed
 NEW, RESUMED, SEALED = "new", "resumed", "sealed"
 
 
@@ -101,7 +102,7 @@ def _open(final: Path, lock: Lock, notebook: str | None, overwrite: bool) -> Ope
         if not changed:
             reason = f"sealed {record['finished']}, reused"
             return _opened(final, final, lock, SEALED, reason)
-        _carry_over(final, new)
+        _carry_over(final)
         reason = f"anew, because {', '.join(changed[:3])} changed since it was sealed"
         return _opened(final, new, lock, NEW, reason, record["stages"])
     work = new if is_sealed else final
@@ -158,7 +159,9 @@ def _beside(final: Path) -> tuple[Path, Path]:
 
 
 def _recover(final: Path) -> None:
-    """Finish a change of places that was cut short."""
+    """Finish what a kill cut short: a removal, a change of places."""
+    for path in (*final.parent.glob(f"{final.name}*{_GONE}"), _carry(final)):
+        _remove(path)
     new, old = _beside(final)
     if not old.exists():
         return
@@ -168,17 +171,23 @@ def _recover(final: Path) -> None:
     _remove(old)
 
 
-def _carry_over(sealed: Path, new: Path) -> None:
+def _carry(final: Path) -> Path:
+    return final.with_name(f"{final.name}.carry")
+
+
+def _carry_over(final: Path) -> None:
     """Start a new run with what the sealed one computed and is still true.
 
     Files are linked where the system can, because none is ever written in place
     once its stage is finished.
     """
-    _remove(new)
+    carry = _carry(final)
     for part in ("checkpoints", "arrays"):
-        if (sealed / part).is_dir():
-            shutil.copytree(sealed / part, new / part, copy_function=_link)
-    _remove_stale(new)
+        if (final / part).is_dir():
+            shutil.copytree(final / part, carry / part, copy_function=_link)
+    _remove_stale(carry)
+    carry.mkdir(exist_ok=True)
+    os.rename(carry, _beside(final)[0])
 
 
 def _remove_stale(work: Path) -> None:
@@ -201,5 +210,11 @@ def _link(source: str, target: str) -> None:
 
 
 def _remove(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
+    """Remove a folder; half of one is never left under its name."""
+    if not folder.exists():
+        return
+    gone = folder
+    if folder.suffix != _GONE:
+        gone = folder.with_name(f"{folder.name}{_GONE}")
+        os.rename(folder, gone)
+    shutil.rmtree(gone)
