@@ -71,6 +71,7 @@ class Chapter05(ChapterParameters):
     """Parameters of chapter 5."""
 
     chapter: ClassVar[str] = "05_pmsacl"
+    files: ClassVar[tuple[str, ...]] = ("weights",)
 
     dataset: Literal[
         "hyperkvasir", "lag", "liu-colonoscopy", "covidx", "chestxray", "folder"

@@ -30,7 +30,7 @@ from thesislib.augment.weak import WeakConfig, weak_view
 from thesislib.errors import InputError
 from thesislib.nn.heads import ProjectionHead
 from thesislib.nn.resnet import ResNet18
-from thesislib.training.schedule import cosine_lr, set_lr, steps_of
+from thesislib.training.schedule import cosine_lr, set_lr, sgd, steps_of
 
 NUM_VIEWS = 2
 NUM_DIRECTIONS = 8  # neighbours of a patch in Eq. (5.9)
@@ -418,12 +418,7 @@ def pretrain(model: PMSACL, bank, config: PMSACLConfig, loop) -> PMSACL:
         loop: `training.Loop` that resumes, records and stops.
     """
     num_steps = steps_of(config, len(bank))
-    optimizer = torch.optim.SGD(
-        model.parameters(),
-        lr=config.lr,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-    )
+    optimizer = sgd(model, config)
     end_of_warm_up = round(config.warm_up * num_steps)
     model.train()
     saving = {"model": model, "optimizer": optimizer}

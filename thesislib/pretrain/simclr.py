@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from thesislib.augment.weak import WeakConfig, weak_view
 from thesislib.nn.heads import ProjectionHead
 from thesislib.nn.resnet import ResNet18
-from thesislib.training.schedule import cosine_lr, set_lr, steps_of
+from thesislib.training.schedule import cosine_lr, set_lr, sgd, steps_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,12 +77,7 @@ class SimCLR(nn.Module):
 def pretrain(model: SimCLR, bank, config: SimCLRConfig, loop) -> SimCLR:
     """Minimise the contrastive loss on normal images; `loop` resumes and records."""
     num_steps = steps_of(config, len(bank))
-    optimizer = torch.optim.SGD(
-        model.parameters(),
-        lr=config.lr,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-    )
+    optimizer = sgd(model, config)
     model.train()
     saving = {"model": model, "optimizer": optimizer}
     for step in loop.steps(num_steps, saving=saving):

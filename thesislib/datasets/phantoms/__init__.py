@@ -38,7 +38,7 @@ FAMILIES = {  # blob-like, unlike MedMix
     "chest-xray": ("opacity", "effusion"),
 }
 MIXTURE = (0, 0, 1)  # families of successive abnormal images: two blob-like, one not
-DIFFICULTY = {"colonoscopy": 2.5, "fundus": 2.0, "chest-xray": 2.0}
+DIFFICULTY = {"colonoscopy": 2.5, "fundus": 2.0, "chest-xray": 1.25}
 
 
 @dataclass(frozen=True, kw_only=True)
