@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import f1_score, roc_auc_score
 
 from thesislib.datasets import baselines
@@ -95,6 +96,7 @@ def test_the_ceiling_learns_a_square_and_repeats_itself():
         )
 
     first = scores()
+    torch.rand(1)  # the global generator has no part in it
 
     assert roc_auc_score(labels[128:], first) > 0.95
     np.testing.assert_array_equal(first, scores())

@@ -1,10 +1,12 @@
+from importlib import import_module
+
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
 from thesislib.datasets import baselines, phantoms
-from thesislib.datasets.phantoms.drawing import BLOCK
+from thesislib.datasets.phantoms.drawing import BLOCK, Canvas
 from thesislib.errors import InputError
 
 ALL = torch.ones(BLOCK, dtype=torch.bool)
@@ -13,9 +15,9 @@ FAMILIES = [(m, f) for m in phantoms.MODALITIES for f in phantoms.FAMILIES[m]]
 # A change of a generator changes every phantom result of the book: calibrate again
 # (benchmarks/phantom_calibration.py), then record the new hash here.
 FROZEN = {
-    "colonoscopy": "c113080a79fa889a41b1587d09edf7c5451327ca365d63583db03af7f2212289",
-    "fundus": "724e40eb613c21be7e030314f9c16b2b2e0d696c8b636acd535a91d0484ad1a5",
-    "chest-xray": "0db2552c9931574dd0947a3b582b980aed284afce554424e90afde1017204f10",
+    "colonoscopy": "e21f6c5ec95fa211fa0a216066180898feb463bc9d7d4e06fe77f09b07f9d16a",
+    "fundus": "d22940c92ac672f9b32cf09964ba4a9c1081bdde1aa723e99bf3b97753902046",
+    "chest-xray": "b5f7e5128563fde43c8ebb18ee72a7043e1340ae4e71be6e533ac824bfe29fbb",
 }
 
 each_modality = pytest.mark.parametrize("modality", phantoms.MODALITIES)
@@ -149,13 +151,18 @@ def test_any_size_is_drawn_in_full_range(modality, size):
     assert phantom.images.float().std() > 20  # a picture, not a flat field
 
 
-@each_modality
-def test_no_pixel_is_lost_to_nan_at_large_difficulty(modality):
-    mild = phantoms.generate(modality, BLOCK, 32, 0, ALL, 1.0).images.float()
-    strong = phantoms.generate(modality, BLOCK, 32, 0, ALL, 8.0).images.float()
+@each_family
+def test_even_absurd_difficulty_draws_finite_numbers(modality, family):
+    # uint8 would hide them: fractional powers of negative light are NaN
+    module = import_module(f"{phantoms.__name__}.{modality.replace('-', '_')}")
+    present = {
+        name: torch.full((BLOCK, 1, 1), float(name == family))
+        for name in phantoms.FAMILIES[modality]
+    }
 
-    # NaN becomes 0 in uint8: whole regions would turn black.
-    assert (strong == 0).float().mean() < (mild == 0).float().mean() + 0.1
+    image, _ = module.draw(Canvas(32, 0, (0, 0)), present, 30.0)
+
+    assert image.isfinite().all()
 
 
 def test_a_chest_x_ray_is_grey():

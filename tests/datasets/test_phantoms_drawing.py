@@ -94,7 +94,8 @@ def test_walking_around_a_polygon_closes_it():
 
     assert x[..., -1].item() == pytest.approx(0, abs=1e-6)
     assert y[..., -1].item() == pytest.approx(0, abs=1e-6)
-    assert x.amax() - x.amin() > 0.3
+    assert (x.amax() - x.amin()).item() == pytest.approx(0.1 / math.tan(math.pi / 12))
+    assert (y.amax() - y.amin()).item() == pytest.approx(0.1 / math.tan(math.pi / 12))
 
 
 @pytest.mark.parametrize("size", [64, 128])
