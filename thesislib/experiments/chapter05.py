@@ -64,7 +64,7 @@ class StudyConfig:
     num_classes: tuple[int, ...] = (2, 3, 5, 6, 7)  # Figure 5.8; 4 is the main path
     num_tsne: int = 1_000  # test images in Figure 5.6
     num_maps: int = 48  # heatmaps kept for figures and explorer
-    num_ceiling: int = 800  # labelled phantoms that train the supervised ceiling
+    num_ceiling: int = 1_200  # labelled phantoms that train the supervised ceiling
 
 
 class Chapter05(ChapterParameters):
@@ -169,7 +169,7 @@ def _quick() -> dict[str, Any]:
             strong=(),
             num_classes=(),
             num_tsne=400,
-            num_ceiling=400,
+            num_ceiling=800,
         ),
     }
 
@@ -196,7 +196,7 @@ def _small(num_steps: int) -> dict[str, Any]:
             medmix=MedMixConfig(size=(0.12, 0.35)),
             num_centre_images=128,
         ),
-        "simclr": SimCLRConfig(**shared, batch_size=64, num_steps=num_steps * 3 // 8),
+        "simclr": SimCLRConfig(**shared, batch_size=64, num_steps=num_steps // 4),
     }
 
 

@@ -19,7 +19,7 @@ FLOORS = {  # row key of a naive baseline: what it is
     "nn-thumbnails-16": "nearest normal image, 16 px thumbnails",
     "nn-thumbnails-32": "nearest normal image, 32 px thumbnails",
     "logistic-statistics": "logistic regression on statistics, with labels",
-    "cnn-ceiling": "small network, with labels",
+    "cnn-ceiling": "small network trained on labelled phantoms",
 }
 
 
