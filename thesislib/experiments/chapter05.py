@@ -228,7 +228,7 @@ def baselines(run) -> list[Recipe]:
             row="class-padim",
             label="class term only",
             method="pmsacl",
-            config=replace(configs["pmsacl"], terms=("aug",), warm_up=1.0),
+            config=replace(configs["pmsacl"], terms=("aug",)),
         ),
     }
     unknown = sorted(set(configs["study"].baselines) - known.keys())

@@ -4,7 +4,7 @@ Everything a recipe computes is kept in the run's folder and read back on resume
 that a notebook can be run again in seconds and a kill loses minutes at most.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -20,6 +20,20 @@ from thesislib.metrics.pixel import PixelHistogram
 from thesislib.nn.resnet import ResNet18
 from thesislib.pretrain import imagenet, pmsacl, simclr
 from thesislib.training import seeding
+from thesislib.training.loop import Loop
+
+AFTER_WARM_UP = (  # settings of PMSACL that play no part before it measures centres
+    "temperature",
+    "alpha",
+    "positive",
+    "terms",
+    "weight_ctr",
+    "weight_pmsacl",
+    "weight_pos",
+    "kappa",
+    "num_centre_images",
+    "centre_momentum",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,17 +110,40 @@ def _train(run, recipe: Recipe) -> Trained:
         imagenet.start_from_imagenet(start, parameters.weights)
     if recipe.method in ("random", "imagenet"):
         return Trained(start.eval(), [])
-    method, kind = {
-        "pmsacl": (pmsacl, pmsacl.PMSACL),
-        "simclr": (simclr, simclr.SimCLR),
-    }[recipe.method]
     seeding.seed_torch(parameters.seed, "heads")
+    kind = pmsacl.PMSACL if recipe.method == "pmsacl" else simclr.SimCLR
     model = kind(recipe.config).to(run.device)
     model.backbone.load_state_dict(start.state_dict())
-    loop = run.loop(recipe.stage)
+    bank, loop = run.data.train, _loop(run, recipe, recipe.stage)
     with run.stage(f"pre-training {recipe.stage}"):
-        method.pretrain(model, run.data.train, recipe.config, loop)
-    return Trained(model.backbone.eval(), loop.history)
+        if recipe.method == "simclr":
+            simclr.pretrain(model, bank, recipe.config, loop)
+            return Trained(model.backbone.eval(), loop.history)
+        if not (stage := warm_up_stage(run, recipe)):
+            pmsacl.pretrain(model, bank, recipe.config, loop)
+            return Trained(model.backbone.eval(), loop.history)
+        warm_up = _loop(run, recipe, stage)
+        pmsacl.pretrain(model, bank, recipe.config, loop, warm_up)
+        return Trained(model.backbone.eval(), warm_up.history + loop.history)
+
+
+def warm_up_stage(run, recipe: Recipe) -> str | None:
+    """Name of the stage that holds PMSACL's warm-up; None if a recipe has none.
+
+    Recipes that agree with the main path in all settings which play before the
+    centres are measured share its warm-up: trained once, it takes all of them to the
+    same weights. Its cost is counted to the recipe that comes first.
+    """
+    main = run.configs["pmsacl"]
+    if recipe.config.warm_up == 0:
+        return None
+    later = {name: getattr(main, name) for name in AFTER_WARM_UP}
+    shared = replace(recipe.config, **later) == main
+    return "pmsacl-warm-up" if shared else f"{recipe.stage}-warm-up"
+
+
+def _loop(run, recipe: Recipe, stage: str) -> Loop:
+    return run.loop(stage, batch_override=f"{recipe.method}.batch_size")
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ Axes in all shapes:
 
 import math
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Literal
 
 import torch
@@ -406,7 +407,7 @@ def measure_centres(
     return centres / num_batches
 
 
-def pretrain(model: PMSACL, bank, config: PMSACLConfig, loop) -> PMSACL:
+def pretrain(model: PMSACL, bank, config: PMSACLConfig, loop, warm_up=None) -> PMSACL:
     """Minimise Eq. (5.1) on normal images.
 
     The centres are measured once, after the warm-up (at the very start if there is
@@ -416,16 +417,21 @@ def pretrain(model: PMSACL, bank, config: PMSACLConfig, loop) -> PMSACL:
         model: Trained in place.
         bank: `ImageBank` of normal images at `config.image_size`.
         loop: `training.Loop` that resumes, records and stops.
+        warm_up: `Loop` of the warm-up, for trainings that share it: the second
+            reads its end back and goes on from there. None: part of `loop`.
     """
     num_steps = steps_of(config, len(bank))
-    optimizer = sgd(model, config)
     end_of_warm_up = round(config.warm_up * num_steps)
-    model.train()
+    optimizer = sgd(model, config)
     saving = {"model": model, "optimizer": optimizer}
-    for step in loop.steps(num_steps, saving=saving):
+    steps = loop.steps(num_steps, saving, start=end_of_warm_up if warm_up else 0)
+    if warm_up:
+        steps = chain(warm_up.steps(end_of_warm_up, saving), steps)
+    model.train()
+    for step in steps:
         lr = cosine_lr(step.index, num_steps, config.lr, config.final_lr_fraction)
         set_lr(optimizer, lr)
-        if step.index == end_of_warm_up:
+        if step.index == end_of_warm_up and {"ctr", "pmsacl"} & set(config.terms):
             model.centres.copy_(measure_centres(model, bank, config, step.generator))
         images = bank.sample(config.batch_size, step.generator)
         with step.autocast():

@@ -101,24 +101,29 @@ class Loop:
         return self._losses.rows
 
     def steps(
-        self, num_steps: int, saving: Mapping[str, nn.Module | Tensor | object]
+        self,
+        num_steps: int,
+        saving: Mapping[str, nn.Module | Tensor | object],
+        start: int = 0,
     ) -> Iterator["Step"]:
-        """Yield the steps that are left of `num_steps`.
+        """Yield the steps that are left of `start` to `num_steps` - 1.
 
         Resumes from the checkpoint in `folder` if there is one. A finished stage
         restores the final state and yields nothing.
 
         Args:
-            num_steps: Length of the stage.
+            num_steps: Number of the step after the last one.
             saving: Name -> module, tensor, optimiser or scheduler: everything that
                 a step changes and a later one reads.
+            start: Number of the first step, above 0 where the stage continues
+                another one whose final state `saving` holds.
 
         Raises:
             InputError: If the checkpoint is damaged or belongs to something else.
             TrainingError: If a loss or a weight is not finite.
         """
         seeding.be_deterministic(self.device)
-        identity = self._identity(num_steps)
+        identity = self._identity(num_steps, start)
         atomic.clean(self.folder)
         head = checkpoint.load(self.folder, saving, identity, device=self.device.type)
         self._losses.resume(head["num_losses"] if head else 0)
@@ -127,7 +132,7 @@ class Loop:
         if not self.finished:
             checkpoint.check(saving)
             yield from self._run(
-                head["step"] if head else 0, num_steps, saving, identity
+                head["step"] if head else start, num_steps, saving, identity
             )
         # What comes next draws the same from torch's global state after a resume.
         seeding.seed_torch(self.seed, self.stage, "end", self.rank)
@@ -137,7 +142,8 @@ class Loop:
     ) -> Iterator["Step"]:
         bar = self.progress(num_steps, self.stage, start) if self.progress else None
         last: str | None = f"{self.stage} stopped"
-        keep_every = max(1, -(-num_steps // MAX_LOSS_ROWS))
+        length = num_steps - identity["start"]
+        keep_every = max(1, -(-length // MAX_LOSS_ROWS))
         saved_at, cost = time.monotonic(), 0.0
         read_at, newest = saved_at, {}
         try:
@@ -187,7 +193,7 @@ class Loop:
             num_losses=len(self.history),
         )
 
-    def _identity(self, num_steps: int) -> dict[str, object]:
+    def _identity(self, num_steps: int, start: int) -> dict[str, object]:
         """What a checkpoint must agree in, to be continued."""
         settings = json.dumps(self.settings, sort_keys=True, default=_plain)
         return {
@@ -195,6 +201,7 @@ class Loop:
             "seed": self.seed,
             "rank": self.rank,
             "num_steps": num_steps,
+            "start": start,
             "precision": self.precision,
             "settings": hashlib.sha256(settings.encode("utf-8")).hexdigest()[:16],
         }

@@ -1,0 +1,191 @@
+"""A warm-up that several recipes share takes each of them where its own would."""
+
+from contextlib import nullcontext
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from thesislib.datasets.bank import ImageBank
+from thesislib.experiments import recipes
+from thesislib.experiments.recipes import AFTER_WARM_UP, Recipe
+from thesislib.pretrain import pmsacl
+from thesislib.pretrain.pmsacl import PMSACL, PMSACLConfig
+from thesislib.training.loop import Loop
+
+TINY = PMSACLConfig(
+    base_width=4, batch_size=4, num_steps=6, num_centre_images=8, num_features=8
+)
+LATER = {  # another value of each setting that plays after the warm-up alone
+    "temperature": 0.5,
+    "alpha": 1.0,
+    "positive": "printed",
+    "terms": ("aug",),
+    "weight_ctr": 0.1,
+    "weight_pmsacl": 0.1,
+    "weight_pos": 0.1,
+    "kappa": False,
+    "num_centre_images": 4,
+    "centre_momentum": 0.9,
+}
+EARLIER = {  # and of some that play in it
+    "batch_size": 8,
+    "strong": "cutmix",
+    "num_classes": 2,
+    "medmix": replace(TINY.medmix, size=(0.2, 0.3)),
+    "weak": replace(TINY.weak, grey=0.0),
+    "keep_lesions": False,
+    "base_width": 8,
+    "head_norm": False,
+    "classify": "backbone",
+    "lr": 0.1,
+    "momentum": 0.0,
+    "weight_decay": 0.0,
+    "num_steps": 8,
+    "clip_norm": None,
+    "warm_up": 0.3,
+}
+
+
+class Run:
+    """What recipes need of a run, with a checkpoint after every step."""
+
+    def __init__(self, folder):
+        self.parameters = SimpleNamespace(seed=0, start="scratch", weights="")
+        self.configs = {"pmsacl": TINY}
+        self.device = torch.device("cpu")
+        pixels = torch.randint(
+            0,
+            256,
+            (12, 3, 32, 32),
+            dtype=torch.uint8,
+            generator=torch.Generator().manual_seed(0),
+        )
+        self.data = SimpleNamespace(train=ImageBank.from_array(pixels.numpy()))
+        self.folder = folder
+
+    def stage(self, name):
+        return nullcontext()
+
+    def loop(self, stage, **options):
+        return Loop(
+            stage,
+            seed=0,
+            folder=self.folder / stage,
+            checkpoint_every=1,
+            max_overhead=1e9,
+            progress=None,
+            **options,
+        )
+
+
+def recipe(stage="pmsacl", **changed):
+    config = replace(TINY, **changed)
+    return Recipe(stage=stage, row=stage, label=stage, method="pmsacl", config=config)
+
+
+CLASS_ONLY = recipe("pmsacl-class-only", terms=("aug",))
+
+
+def weights(trained):
+    return torch.cat([p.flatten() for p in trained.encoder.state_dict().values()])
+
+
+@pytest.fixture
+def steps_taken(monkeypatch):
+    """Names of the loss terms of every step that is taken."""
+    taken, losses = [], pmsacl.losses
+
+    def spy(*args):
+        terms, diagnostics = losses(*args)
+        taken.append(tuple(terms))
+        return terms, diagnostics
+
+    monkeypatch.setattr(pmsacl, "losses", spy)
+    return taken
+
+
+def test_a_shared_warm_up_gives_the_bits_of_an_own_one(tmp_path, steps_taken):
+    alone = recipes.trained(Run(tmp_path / "alone"), CLASS_ONLY)
+    assert len(steps_taken) == 6
+    both = Run(tmp_path / "both")
+    method = recipes.trained(both, recipe())
+    second = recipes.trained(both, CLASS_ONLY)
+
+    assert len(steps_taken) == 6 + 6 + 3  # the twin took its second half alone
+    assert torch.equal(weights(second), weights(alone))
+    assert not torch.equal(weights(second), weights(method))
+    assert second.history == alone.history
+    for trained in (method, second):
+        assert [row["step"] for row in trained.history] == list(range(6))
+    assert [set(row) & {"ctr", "pmsacl", "aug", "pos"} for row in method.history] == [
+        *[{"aug"}] * 3,
+        *[{"ctr", "pmsacl", "aug", "pos"}] * 3,
+    ]
+
+
+@pytest.mark.parametrize("stopped_at", [1, 3, 5, 7])
+def test_an_interrupted_training_ends_in_the_same_bits(
+    tmp_path, monkeypatch, stopped_at
+):
+    whole = Run(tmp_path / "whole")
+    expected = [weights(recipes.trained(whole, r)) for r in (recipe(), CLASS_ONLY)]
+    losses, calls = pmsacl.losses, []
+
+    def stops(*args):
+        calls.append(1)
+        if len(calls) == stopped_at + 1:
+            raise KeyboardInterrupt
+        return losses(*args)
+
+    monkeypatch.setattr(pmsacl, "losses", stops)
+    cut = tmp_path / "cut"
+    with pytest.raises(KeyboardInterrupt):
+        for one in (recipe(), CLASS_ONLY):
+            recipes.trained(Run(cut), one)
+    run = Run(cut)
+    found = [recipes.trained(run, one) for one in (recipe(), CLASS_ONLY)]
+
+    assert len(calls) == 6 + 3 + 1  # no step but the interrupted one is done again
+    for trained, bits in zip(found, expected, strict=True):
+        assert torch.equal(weights(trained), bits)
+        assert [row["step"] for row in trained.history] == list(range(6))
+
+
+@pytest.mark.parametrize("name", AFTER_WARM_UP)
+def test_later_settings_leave_the_warm_up_as_it_is(tmp_path, name):
+    run = Run(tmp_path)
+    states = []
+    for config in (TINY, replace(TINY, **{name: LATER[name]})):
+        torch.manual_seed(0)
+        model = PMSACL(config)
+        folder = tmp_path / str(len(states))
+        loops = [
+            Loop(stage, seed=0, folder=folder / stage, progress=None)
+            for stage in ("pmsacl", "pmsacl-warm-up")
+        ]
+        pmsacl.pretrain(model, run.data.train, config, *loops)
+        (file,) = (folder / "pmsacl-warm-up").glob("weights-*")
+        states.append(file.read_bytes())
+
+    assert states[0] == states[1]
+    assert recipes.warm_up_stage(run, recipe("other", **{name: LATER[name]})) == (
+        "pmsacl-warm-up"
+    )
+
+
+@pytest.mark.parametrize("name", EARLIER)
+def test_another_warm_up_is_not_shared(tmp_path, name):
+    other = recipe("other", **{name: EARLIER[name]})
+
+    assert recipes.warm_up_stage(Run(tmp_path), other) == "other-warm-up"
+
+
+def test_a_recipe_without_warm_up_has_no_stage_for_it(tmp_path):
+    literal = recipe("literal", warm_up=0.0)
+    trained = recipes.trained(run := Run(tmp_path), literal)
+
+    assert recipes.warm_up_stage(run, literal) is None
+    assert [path.name for path in tmp_path.iterdir()] == ["literal"]
+    assert len(trained.history) == 6
