@@ -7,6 +7,7 @@ Errors are one sentence on stderr and exit code 1; wrong usage is exit code 2.
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from thesislib import __version__, paths
 from thesislib.errors import InputError
@@ -44,13 +45,19 @@ def data_check(given: argparse.Namespace) -> int:
 
 def runs_list(_: argparse.Namespace) -> int:
     """List the runs in the results folder and the recorded ones."""
-    from thesislib.runs import atomic, record
+    from thesislib.runs import atomic, record, recorded
 
     lines = []
     for path, found in record.find():
         where = atomic.shown(path.parent if path.name == "run.json" else path)
         if found is None:
             lines.append(("unreadable", "", "", where))
+        elif path.name != "run.json":
+            if problem := recorded.problem(found):
+                lines.append(("damaged", "", "", f"{where} ({problem})"))
+            else:
+                rows = len(recorded.expanded(found)["rows"])
+                lines.append(("recorded", found["finished"], f"{rows}", where))
         elif record.is_sealed(found):
             lines.append(("sealed", found["finished"], f"{len(found['rows'])}", where))
         else:
@@ -76,6 +83,18 @@ def runs_verify(given: argparse.Namespace) -> int:
     if not findings:
         print("No runs yet.")
     return 1 if any(finding.kind == "wrong" for finding in findings) else 0
+
+
+def runs_record(given: argparse.Namespace) -> int:
+    """Keep a sealed run in a few kilobytes, without its scores, with the book."""
+    from thesislib.report import recording
+    from thesislib.runs import atomic
+
+    path, text = recording.write(
+        given.folder, given.to, published_only=given.published_only
+    )
+    print(f"{atomic.shown(path)}: {len(text.encode()) / 1000:.1f} kB.")
+    return 0
 
 
 def ledger(given: argparse.Namespace) -> int:
@@ -112,6 +131,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATH",
         nargs="*",
         help="run folders or records; default all in results/ and book/records/",
+    )
+
+    keep = _add(runs_commands, "record", runs_record)
+    keep.add_argument("folder", metavar="RUN_FOLDER", type=Path, help="below results/")
+    keep.add_argument("--to", type=Path, help="folder; default book/records")
+    keep.add_argument(
+        "--published-only",
+        action="store_true",
+        help="leave out rows without a published counterpart; the record says so",
     )
 
     found = _add(commands, "ledger", ledger)

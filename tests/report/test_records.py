@@ -3,6 +3,7 @@ import json
 import pytest
 
 from thesislib.report.records import MIME, collect, records_of
+from thesislib.runs.recorded import compact
 
 
 def notebook(record):
@@ -22,7 +23,7 @@ def found(root):
 
 def test_records_are_found_in_all_three_places(made, tmp_path):
     made.write(tmp_path, made.record(seed=0))
-    write(tmp_path / "book/records/long.json", made.record(seed=1))
+    write(tmp_path / "book/records/long.json", compact(made.record(seed=1), {}))
     write(tmp_path / "book/runs/a.ipynb", notebook(made.record(seed=2)))
     write(tmp_path / "out.ipynb", notebook(made.record(seed=3)))
 
@@ -93,5 +94,6 @@ def test_scores_are_those_of_row_and_setting(made, tmp_path):
 
     (run,) = found(tmp_path).runs
 
-    assert [line["score"] for line in run.scores("a", {"k": 1})] == ["0.7"]
+    assert run.scores("a", {"k": 1}).scores == [0.7]
+    assert run.scores("b", {}) == (["i0"], [0], [0.9], None)
     assert run.scores("c", {}) is None

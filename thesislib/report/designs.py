@@ -10,10 +10,13 @@ from thesislib import paper
 from thesislib.report import intervals
 from thesislib.report.implemented import Address, address
 from thesislib.report.records import Run
+from thesislib.runs import recorded
+from thesislib.runs.record import quantity
 
 MIN_SEEDS = {"real": 3, "phantom": 5}
 # Rooms of the package that cannot change a number.
 ONLOOKERS = ("figures", "paper", "report", "runs")
+OVER_ERRORS = "t over seeds and DeLong errors within runs, in quadrature"
 Stated = list[tuple[Run, dict[str, Any]]]  # one run and its row a seed
 
 
@@ -69,9 +72,12 @@ class Result:
 
 
 def designs(runs: Iterable[Run]) -> list["Design"]:
-    """Sibling runs together; of two runs of one seed the newer counts."""
+    """Sibling runs together; of two runs of one seed the newer counts.
+
+    A run of this checkout counts before a recorded one, because its scores are here.
+    """
     found: dict[str, dict[int, Run]] = {}
-    for run in sorted(runs, key=lambda run: run.finished):
+    for run in sorted(runs, key=lambda run: (not run.recorded, run.finished)):
         found.setdefault(run.design, {})[run.seed] = run
     return [Design([seeds[s] for s in sorted(seeds)]) for seeds in found.values()]
 
@@ -158,12 +164,10 @@ class Design:
         pairs = zip(stated, other, strict=True)
         values = [float(a["value"]) - float(b["value"]) for (_, a), (_, b) in pairs]
         std = stdev(values) if len(values) > 1 else None
-        found = None
-        if self.runs[0].source != "phantom" and _is_auroc(stated):
-            found = _on_shared_images(stated, other)
-        if found is None:
-            kind = "Student's t over seeds"
-            found = fmean(values), intervals.student(values), kind
+        kind = "Student's t over seeds"
+        found = (fmean(values), intervals.student(values), kind)
+        if self.runs[0].source != "phantom":
+            found = _difference(stated, other, values) or found
         return self._result(stated, values, std, *found)
 
     def _result(
@@ -208,7 +212,7 @@ def _changed_between(runs: list[Run]) -> list[str]:
     for run in runs:
         for name, value in run.record["modules"].items():
             if name.removeprefix("thesislib.").split(".")[0] not in ONLOOKERS:
-                hashes.setdefault(name, set()).add(value)
+                hashes.setdefault(name, set()).add(value[: recorded.DIGITS])
     return sorted(name for name, found in hashes.items() if len(found) > 1)
 
 
@@ -218,7 +222,7 @@ def own_key(row: str, setting: dict[str, Any], metric: str, dataset: str) -> str
 
 
 def _is_auroc(stated: Stated) -> bool:
-    return stated[0][1]["metric"].partition("@")[0] == "auc"
+    return quantity(stated[0][1]["metric"]) == "auc"
 
 
 def _interval(
@@ -235,35 +239,81 @@ def _interval(
         return mean, within[0] if within else None, "within the run"
     if stated[0][0].source == "phantom":
         return mean, intervals.student(values), "Student's t over seeds"
-    if _is_auroc(stated) and (found := _on_shared_images(stated)):
-        return found
+    if _is_auroc(stated):
+        if found := _on_shared_images(stated):
+            return found
+        errors = [run.error(row) for run, row in stated]
+        if None not in errors:
+            return *intervals.seeds_and_errors(values, errors), OVER_ERRORS
     kind = "t over seeds and intervals within runs, in quadrature"
     return mean, intervals.seeds_and_images(values, within), kind
+
+
+def _difference(
+    stated: Stated, minus: Stated, values: list[float]
+) -> tuple[float, intervals.Interval | None, str] | None:
+    """Interval of a mean difference on real data, seeds and images counted.
+
+    Where the two rows cannot be compared image by image, their images' shares are
+    added in full, the worst case for any correlation between the two. None if a run
+    states no interval.
+    """
+    if _is_auroc(stated):
+        if found := _on_shared_images(stated, minus):
+            return found
+        pairs = list(zip(stated, minus, strict=True))
+        errors = [_contrast(a, b) for a, b in pairs]
+        if None not in errors:
+            return *intervals.seeds_and_errors(values, errors), OVER_ERRORS
+    rows = [row for _, row in (*stated, *minus)]
+    if any(row["ci_low"] is None or row["ci_high"] is None for row in rows):
+        return None
+    within = [
+        (a["ci_low"] - b["ci_high"], a["ci_high"] - b["ci_low"])
+        for (_, a), (_, b) in zip(stated, minus, strict=True)
+    ]
+    kind = "t over seeds and both intervals within runs, in quadrature"
+    return fmean(values), intervals.seeds_and_images(values, within), kind
+
+
+def _contrast(a: tuple[Run, dict], b: tuple[Run, dict]) -> float | None:
+    """Standard error of the difference of two rows of a run whose scores are gone.
+
+    Taken from the run's own DeLong contrast if it states that one, else at most the
+    sum of the two errors.
+    """
+    run, row = a
+    wanted = (row["row"], {"minus": b[1]["row"]}, "auc difference")
+    for one in run.record["rows"] if not (row["setting"] or b[1]["setting"]) else ():
+        if (one["row"], one["setting"], one["metric"]) == wanted:
+            return (one["ci_high"] - one["ci_low"]) / (2 * intervals.NORMAL)
+    errors = (run.error(row), b[0].error(b[1]))
+    return None if None in errors else sum(errors)
 
 
 def _on_shared_images(
     stated: Stated, minus: Stated | None = None
 ) -> tuple[float, intervals.Interval, str] | None:
-    """Mean AUROC, or mean difference of two; None unless all share the images."""
-    columns = []
-    for run, row in [*stated, *(minus or [])]:
-        if (lines := run.scores(row["row"], row["setting"])) is None:
+    """Mean AUROC, or mean difference of two, with its interval over seeds and images.
+
+    None unless the scores of all are at hand and every seed has the same images.
+    The two rows of a difference may have test sets that only overlap.
+    """
+    mine = [run.influence(row) for run, row in stated]
+    other = [run.influence(row) for run, row in minus or ()]
+    for found in (mine, other):
+        if None in found or len({influence.images for influence in found}) > 1:
             return None
-        columns.append({line["id"]: line for line in lines})
-    names = sorted(columns[0])
-    labels = [columns[0][name]["label"] for name in names]
-    for column in columns[1:]:
-        same_names = column.keys() == columns[0].keys()
-        if not same_names or [column[name]["label"] for name in names] != labels:
-            return None
-    scores = [[float(column[name]["score"]) for name in names] for column in columns]
-    patients = [columns[0][name].get("patient") or "" for name in names]
-    mean, interval = intervals.obuchowski_rockette(
-        [int(label) for label in labels],
-        scores[: len(stated)],
-        patients if all(patients) else None,
-        scores[len(stated) :] or None,
-    )
-    if len(stated) == 1:
-        return mean, interval, "DeLong within the run"
-    return mean, interval, "Obuchowski-Rockette over seeds and images"
+    values = [influence.value for influence in mine]
+    shares = [influence.shares for influence in mine]
+    if minus is not None:
+        values = [a - b.value for a, b in zip(values, other, strict=True)]
+        shares = [_less(a, b.shares) for a, b in zip(shares, other, strict=True)]
+    covariance = [[intervals.dot(a, b) for b in shares] for a in shares]
+    mean, interval = intervals.crossed(values, covariance)
+    kind = "Obuchowski-Rockette over seeds and images"
+    return mean, interval, kind if len(stated) > 1 else "DeLong within the run"
+
+
+def _less(a: intervals.Influences, b: intervals.Influences) -> intervals.Influences:
+    return {name: a.get(name, 0.0) - b.get(name, 0.0) for name in a.keys() | b.keys()}

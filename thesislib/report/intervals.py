@@ -10,7 +10,9 @@ Three designs (DESIGN of the companion, section 5):
   (`obuchowski_rockette`, seeds as readers and images as cases);
 - for other metrics on real data, the seeds' t-interval and the intervals within
   the runs are added in quadrature (`seeds_and_images`), as if no part of the
-  images' variance averaged out over seeds: never too narrow by that assumption.
+  images' variance averaged out over seeds: never too narrow by that assumption;
+- for the AUROC of recorded runs, whose scores are not at hand, the same with
+  DeLong's standard errors in place of the intervals (`seeds_and_errors`).
 """
 
 import math
@@ -20,6 +22,7 @@ from statistics import fmean, variance
 
 Interval = tuple[float, float]
 LEVEL = 0.95
+NORMAL = 1.959963984540054  # quantile of the normal distribution to it
 
 
 def student(values: Sequence[float]) -> Interval | None:
@@ -63,6 +66,37 @@ def seeds_and_images(
     return mean - math.sqrt(half**2 + below), mean + math.sqrt(half**2 + above)
 
 
+def seeds_and_errors(
+    values: Sequence[float], errors: Sequence[float]
+) -> tuple[float, Interval]:
+    r"""Mean over seeds where only each seed's own standard error is known.
+
+    Of the images' share of the variance, `crossed` needs the covariance C between
+    seeds, which takes the scores of all of them at once. By Cauchy and Schwarz its
+    mean is at most the mean variance of one seed, and that takes its place, as if
+    every seed erred alike on every image:
+
+    $$\bar\theta \pm \sqrt{t_{R-1}^2\, MS / R + z^2\, \overline{s_r^2}} .$$
+
+    The two parts keep quantiles of their own, because putting the bound into
+    `crossed` could narrow the interval: a larger C also raises its degrees of
+    freedom. So this is never narrower than `crossed` on the same values, and the
+    wider the less the seeds agree about the images.
+
+    Args:
+        values: The AUROC (or a difference of two) of each of R seeds.
+        errors: Its DeLong standard error over the test images.
+
+    Returns:
+        The mean and its interval; for one seed, DeLong's.
+    """
+    mean = fmean(values)
+    square = (_t(math.inf) ** 2) * fmean(error**2 for error in errors)
+    if len(values) > 1:
+        square += _t(len(values) - 1) ** 2 * variance(values) / len(values)
+    return mean, (mean - math.sqrt(square), mean + math.sqrt(square))
+
+
 def obuchowski_rockette(
     labels: Sequence[int],
     scores: Sequence[Sequence[float]],
@@ -103,19 +137,79 @@ def obuchowski_rockette(
             ]
             for r in readers
         ]
-    mean = fmean(aucs)
-    if len(scores) == 1:
+    return crossed(aucs, covariance)
+
+
+def crossed(
+    values: Sequence[float], covariance: Sequence[Sequence[float]]
+) -> tuple[float, Interval]:
+    """The interval of `obuchowski_rockette`, for any quantity.
+
+    Args:
+        values: One a seed, (R,).
+        covariance: Of the values over redrawn test images, (R, R); for several
+            seeds only the part off the diagonal counts, as MS holds the rest.
+    """
+    mean, count = fmean(values), len(values)
+    if count == 1:
         half = _t(math.inf) * math.sqrt(max(covariance[0][0], 0.0))
         return mean, (mean - half, mean + half)
-    between = [covariance[r][q] for r in readers for q in readers if r != q]
-    shared = len(scores) * max(fmean(between), 0.0)
-    ms = variance(aucs)
+    pairs = [(r, q) for r in range(count) for q in range(count) if r != q]
+    shared = count * max(fmean(covariance[r][q] for r, q in pairs), 0.0)
+    ms = variance(values)
     total = ms + shared
     if total == 0:
         return mean, (mean, mean)
-    degrees = math.inf if ms == 0 else (len(scores) - 1) * (total / ms) ** 2
-    half = _t(degrees) * math.sqrt(total / len(scores))
+    degrees = math.inf if ms == 0 else (count - 1) * (total / ms) ** 2
+    half = _t(degrees) * math.sqrt(total / count)
     return mean, (mean - half, mean + half)
+
+
+Influences = dict[tuple[str, int], float]
+
+
+def influences(
+    labels: Sequence[int], scores: Sequence[float], names: Sequence[str]
+) -> tuple[float, Influences]:
+    r"""An AUROC and what each test image adds to its error.
+
+    `dot` of two AUROCs' influences is their covariance after DeLong et al. (1988),
+    or Obuchowski (1997) where several images share a name. That also holds for
+    AUROCs on test sets that only overlap, and for sums: a mean over ten one-class
+    problems on one set of images has the sum of their influences over ten.
+
+    Args:
+        labels: 0 normal, 1 abnormal; (N,).
+        scores: Larger is more abnormal, (N,); ties count half.
+        names: The image of each score, or its patient, whose images vary together.
+
+    Returns:
+        The AUROC, and the influence of each name. It has two parts, so that patients
+        with images of both classes keep Obuchowski's factor between the classes: his
+        form in the sums over abnormal and over normal images, as a sum of squares.
+    """
+    low = sorted(s for s, label in zip(scores, labels, strict=True) if not label)
+    high = sorted(s for s, label in zip(scores, labels, strict=True) if label)
+    place = [
+        _rank(score, low) / len(low) if label else 1 - _rank(score, high) / len(high)
+        for score, label in zip(scores, labels, strict=True)
+    ]
+    auc = fmean(p for p, label in zip(place, labels, strict=True) if label)
+    ten: dict[str, float] = {}  # sums over abnormal images, S_10
+    one: dict[str, float] = {}  # and over normal ones, S_01
+    for p, label, name in zip(place, labels, names, strict=True):
+        sums = ten if label else one
+        sums[name] = sums.get(name, 0.0) + p - auc
+    count = len(ten.keys() | one.keys())
+    w10 = len(ten) / (max(len(ten) - 1, 1) * len(high) ** 2)
+    w01 = len(one) / (max(len(one) - 1, 1) * len(low) ** 2)
+    w11 = count / ((count - 1) * len(high) * len(low))
+    found = {(name, 0): math.sqrt(w10) * value for name, value in ten.items()}
+    for name, value in one.items():
+        shared = w11 / math.sqrt(w10) * value
+        found[name, 0] = found.get((name, 0), 0.0) + shared
+        found[name, 1] = math.sqrt(max(w01 - w11**2 / w10, 0.0)) * value
+    return auc, found
 
 
 def delong(
@@ -127,50 +221,18 @@ def delong(
 
     DeLong et al. (1988); with `clusters`, Obuchowski (1997). Ties count half.
     """
-    abnormal = [i for i, label in enumerate(labels) if label == 1]
-    normal = [i for i, label in enumerate(labels) if label == 0]
-    aucs, residuals = [], []
-    for values in scores:
-        low = sorted(values[i] for i in normal)
-        high = sorted(values[i] for i in abnormal)
-        place = {i: _rank(values[i], low) / len(normal) for i in abnormal}
-        place |= {i: 1 - _rank(values[i], high) / len(abnormal) for i in normal}
-        auc = fmean(place[i] for i in abnormal)
-        aucs.append(auc)
-        residuals.append({i: p - auc for i, p in place.items()})
-
     names = clusters or [str(i) for i in range(len(labels))]
-    ten = [_sums(r, abnormal, names) for r in residuals]  # by patient
-    one = [_sums(r, normal, names) for r in residuals]
-    n10, n01 = len(ten[0]), len(one[0])
-    patients = len(ten[0].keys() | one[0].keys())
-    w10 = n10 / ((n10 - 1) * len(abnormal) ** 2) if n10 > 1 else 0.0
-    w01 = n01 / ((n01 - 1) * len(normal) ** 2) if n01 > 1 else 0.0
-    w11 = patients / ((patients - 1) * len(abnormal) * len(normal))
-
-    def covariance(r: int, q: int) -> float:
-        return (
-            w10 * _dot(ten[r], ten[q])
-            + w01 * _dot(one[r], one[q])
-            + w11 * (_dot(ten[r], one[q]) + _dot(ten[q], one[r]))
-        )
-
-    span = range(len(scores))
-    return aucs, [[covariance(r, q) for q in span] for r in span]
+    found = [influences(labels, one, names) for one in scores]
+    shares = [share for _, share in found]
+    return [auc for auc, _ in found], [[dot(a, b) for b in shares] for a in shares]
 
 
 def _rank(value: float, ordered: list[float]) -> float:
     return (bisect_left(ordered, value) + bisect_right(ordered, value)) / 2
 
 
-def _sums(residual: dict, members: list[int], names: Sequence[str]) -> dict:
-    totals: dict[str, float] = {}
-    for i in members:
-        totals[names[i]] = totals.get(names[i], 0.0) + residual[i]
-    return totals
-
-
-def _dot(a: dict[str, float], b: dict[str, float]) -> float:
+def dot(a: Influences, b: Influences) -> float:
+    """Sum of products over what is in both: the covariance of two AUROCs."""
     return sum(value * b[name] for name, value in a.items() if name in b)
 
 

@@ -3,18 +3,45 @@
 Records lie in results folders (`run.json`), in executed notebooks (a MIME bundle
 that the last cell displays) and in `book/records/` (*recorded*: a run that was too
 long for a reader's machine; its scores are not at hand). The same run found in two
-places counts once. Only sealed records count at all.
+places counts once, by the place that has more of it. Only sealed records count at all.
 """
 
 import csv
 import json
+import math
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from thesislib import paths
-from thesislib.runs.record import MIME, canonical, is_sealed, read
+from thesislib.report import intervals
+from thesislib.runs import recorded
+from thesislib.runs.record import MIME, Key, behind, canonical, is_sealed, read
+
+
+class Lines(NamedTuple):
+    """Scores of one row as `scores.csv` has them, in its order."""
+
+    ids: list[str]
+    labels: list[int]
+    scores: list[float]
+    patients: list[str] | None  # None unless every image has one
+
+    @property
+    def names(self) -> list[str]:
+        """What varies independently: patients, else images."""
+        return self.patients or self.ids
+
+
+class Influence(NamedTuple):
+    """An AUROC, or a mean of several, and what each image adds to its error."""
+
+    value: float
+    shares: intervals.Influences
+    images: frozenset[tuple[str, str, int]]  # setting, id and label of all scored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +94,11 @@ class Run:
         return self.record.get("finished") or ""
 
     @property
+    def identities(self) -> set[str]:
+        """Seals by which a run is known: its own, and the one it was recorded from."""
+        return {self.record["seal"], self.record.get("run_seal", self.record["seal"])}
+
+    @property
     def design(self) -> str:
         """All that makes runs siblings: everything that matters but the seed.
 
@@ -90,18 +122,58 @@ class Run:
         )
         return json.dumps(key, sort_keys=True)
 
-    def scores(self, row: str, setting: dict[str, Any]) -> list[dict[str, str]] | None:
-        """Lines of scores.csv for a row; None if they are not at hand."""
-        if self.folder is None or not (path := self.folder / "scores.csv").is_file():
+    def scores(self, row: str, setting: dict[str, Any]) -> Lines | None:
+        """Scores of a row; None if they are not at hand."""
+        return self._scores.get((row, canonical(setting)))
+
+    def influence(self, row: dict[str, Any]) -> Influence | None:
+        """AUROC of a row and the influence of each test image on it.
+
+        A mean over classes is one over all classes whose scores were kept (see
+        `store.behind`). None if no scores are at hand.
+        """
+        keys = behind(row, self._scores.keys())
+        if not keys:
             return None
-        key = (row, canonical(setting))
+        parts = [(key, self._scores[key]) for key in keys]
+        aucs, shares = [], {}
+        for _, lines in parts:
+            auc, found = intervals.influences(lines.labels, lines.scores, lines.names)
+            aucs.append(auc)
+            for name, share in found.items():
+                shares[name] = shares.get(name, 0.0) + share / len(parts)
+        images = frozenset(
+            (key[1], name, label)
+            for key, lines in parts
+            for name, label in zip(lines.ids, lines.labels, strict=True)
+        )
+        return Influence(sum(aucs) / len(aucs), shares, images)
+
+    def error(self, row: dict[str, Any]) -> float | None:
+        """DeLong standard error of an AUROC row: as recorded, else from the scores."""
+        if row.get("error") is not None:
+            return row["error"]
+        found = self.influence(row)
+        return math.sqrt(intervals.dot(found.shares, found.shares)) if found else None
+
+    @cached_property
+    def _scores(self) -> dict[Key, Lines]:
+        """All of scores.csv, read once; without pandas or numpy, as the book is."""
+        found: dict[Key, Lines] = {}
+        if self.folder is None or not (path := self.folder / "scores.csv").is_file():
+            return found
         with path.open(encoding="utf-8", newline="") as file:
-            lines = [
-                line
-                for line in csv.DictReader(file)
-                if (line["row"], line["setting"]) == key
-            ]
-        return lines or None
+            for line in csv.DictReader(file):
+                key = (line["row"], line["setting"])
+                lines = found.setdefault(key, Lines([], [], [], []))
+                lines.ids.append(sys.intern(line["id"]))
+                lines.labels.append(int(line["label"]))
+                lines.scores.append(float(line["score"]))
+                lines.patients.append(sys.intern(line.get("patient") or ""))
+        return {
+            key: lines if all(lines.patients) else lines._replace(patients=None)
+            for key, lines in found.items()
+        }
 
 
 def _without_seeds(value: Any) -> Any:
@@ -129,8 +201,8 @@ def collect(root: Path | None = None, results: Path | None = None) -> Collection
     for run, problem in _candidates(root, results):
         if problem:
             found.passed_over.append(problem)
-        elif (identity := run.record["seal"]) not in seen:
-            seen.add(identity)
+        elif not seen & run.identities:
+            seen |= run.identities
             found.runs.append(run)
     found.runs.sort(key=lambda run: (run.chapter, run.dataset, run.seed, run.finished))
     return found
@@ -140,13 +212,17 @@ def _candidates(root: Path, results: Path) -> Iterator[tuple[Run | None, str]]:
     for path in sorted(results.glob("*/*/run.json")):
         where = f"results/{path.parent.parent.name}/{path.parent.name}"
         yield _checked(read(path), where, folder=path.parent)
-    for path in sorted((root / "book" / "records").glob("*.json")):
-        where = f"book/records/{path.name}"
-        yield _checked(read(path), where, recorded=True)
     notebooks = (root.glob("*.ipynb"), (root / "book" / "runs").glob("*.ipynb"))
     for path in sorted(path for group in notebooks for path in group):
         for record in records_of(read_notebook(path)):
             yield _checked(record, path.relative_to(root).as_posix())
+    for path in sorted((root / "book" / "records").glob("*.json")):
+        where = f"book/records/{path.name}"
+        if problem := recorded.problem(record := read(path)):
+            yield None, f"{where}: {problem}, so it is left out"
+        else:
+            record = recorded.expanded(record)
+            yield Run(record=record, where=where, recorded=True), ""
 
 
 def records_of(notebook: dict[str, Any] | None) -> Iterable[dict[str, Any]]:

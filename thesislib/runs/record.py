@@ -7,7 +7,7 @@ SHA-256 of the files with scores, histograms and losses. Nothing else counts.
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from thesislib import paths
 from thesislib.errors import InputError
 
 SCHEMA = 1
+Key = tuple[str, str]  # of scores: row, setting as canonical JSON
 MIME = "application/vnd.thesis.run+json"
 FIELDS = {
     "schema": "version of this form",
@@ -111,3 +112,42 @@ def find() -> Iterator[tuple[Path, dict[str, Any] | None]]:
         yield path, read(path)
     for path in sorted((paths.root() / "book" / "records").glob("*.json")):
         yield path, read(path)
+
+
+def quantity(metric: str) -> str:
+    """What a row's metric measures: "auc" for `auc`, `auc@lag`, `auc_small20`."""
+    name = metric.partition("@")[0]
+    return "auc" if name.startswith("auc_") else name
+
+
+def behind(row: Mapping[str, Any], stored: Collection[Key]) -> list[Key]:
+    """The stored scores that an image metric is computed from.
+
+    A row `auc` or `auc@lag` has scores under its own key. In a one-class benchmark
+    each class has scores of its own, under the row's setting and `"class"`: a row
+    `auc@fmnist/3` is computed from those of class "3", and a row `auc@fmnist` or
+    `auc@fmnist/mean` that has none of its own is the mean over all classes stored.
+    The scores of a row `auc_small20` (Table 6.5) have `"training": "small20"` in
+    their setting besides.
+
+    Returns:
+        Keys among `stored`, sorted; none if the scores are not there.
+    """
+    name, _, where = row["metric"].partition("@")
+    part = where.partition("/")[2]
+    setting = dict(row["setting"])
+    if name.startswith("auc_"):
+        setting["training"] = name.removeprefix("auc_")
+    if part not in ("", "mean"):
+        key = (row["row"], canonical({**setting, "class": part}))
+        return [key] if key in stored else []
+    own = (row["row"], canonical(setting))
+    if own in stored:
+        return [own]
+    return sorted(key for key in stored if key[0] == own[0] and _of(key) == setting)
+
+
+def _of(key: Key) -> dict[str, Any] | None:
+    """The setting of a class's scores without the class; None without a class."""
+    setting = json.loads(key[1]) if '"class":' in key[1] else {}
+    return setting if setting.pop("class", None) is not None else None

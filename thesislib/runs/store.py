@@ -13,7 +13,7 @@ import numpy as np
 
 from thesislib.errors import InputError
 from thesislib.runs import atomic, provenance
-from thesislib.runs.record import canonical
+from thesislib.runs.record import Key, canonical
 
 COLUMNS = ("row", "setting", "id", "label", "patient", "score")
 _ABOUT = "__about__"  # array with the JSON that says what the others belong to
@@ -22,8 +22,6 @@ DAMAGE = (  # what reading an absent or damaged file may raise
     *(OSError, EOFError, ValueError, KeyError, TypeError, IndexError),
     *(zipfile.BadZipFile, zlib.error),
 )
-
-Key = tuple[str, str]  # row, setting as canonical JSON
 
 
 class Scores:

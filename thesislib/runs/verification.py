@@ -1,20 +1,23 @@
 """Recomputing what sealed runs say.
 
-Of each record: the seal, the hashes of its files, the published numbers beside its
+Of each run: the seal, the hashes of its files, the published numbers beside its
 rows, the image metrics from `scores.csv`, the pixel metrics from `histograms.npz`;
-and which modules have changed since.
+and which modules have changed since. Of a recorded run the seal, the published
+numbers and the modules only: its scores and histograms did not come along.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from thesislib import paper
 from thesislib.errors import InputError
-from thesislib.runs import atomic, provenance
+from thesislib.runs import atomic, provenance, recorded
 from thesislib.runs import record as records
-from thesislib.runs.store import DAMAGE, Histograms, Key, Scores
+from thesislib.runs.record import Key
+from thesislib.runs.store import DAMAGE, Histograms, Scores
 
 TOLERANCE = 1e-9  # of a recomputed metric: the same formula in another NumPy
 IMAGE = ("auc", "ap", "sensitivity", "specificity", "accuracy")
@@ -79,7 +82,11 @@ def _records_at(path: Path) -> list[tuple[Path, dict[str, Any] | None]]:
 
 
 def _check(path: Path, record: dict[str, Any] | None) -> Iterator[Finding]:
-    where = atomic.shown(path.parent if path.name == "run.json" else path)
+    if path.name != "run.json":
+        yield from _check_recorded(path, record)
+        return
+    folder = path.parent
+    where = atomic.shown(folder)
 
     def say(kind: str, text: str) -> Finding:
         return Finding(record=where, kind=kind, text=text)
@@ -93,12 +100,9 @@ def _check(path: Path, record: dict[str, Any] | None) -> Iterator[Finding]:
     if not records.is_sealed(record):
         yield say("wrong", "the seal does not fit, so the record was changed")
         return
-    folder = path.parent if path.name == "run.json" else None
     wrong = list(_published(record))
     num_again = 0
-    if folder is None:
-        yield say("absent", "its scores are not kept here, so no row is recomputed")
-    elif files := list(_files(folder, record)):
+    if files := list(_files(folder, record)):
         wrong += files
     else:
         disagreeing, absent = _metrics(folder, record)
@@ -111,9 +115,32 @@ def _check(path: Path, record: dict[str, Any] | None) -> Iterator[Finding]:
     if changed := provenance.changed_modules(record["modules"], on_disk=True):
         yield say("changed", f"since it was sealed: {', '.join(changed)}")
     if not wrong:
-        what = "the seal" if folder is None else "seal and files"
         rows = f"{num_again} of {len(record['rows'])} rows recomputed"
-        yield say("agrees", f"{what}, {rows}")
+        yield say("agrees", f"seal and files, {rows}")
+
+
+def _check_recorded(path: Path, record: dict[str, Any] | None) -> Iterator[Finding]:
+    where = atomic.shown(path)
+
+    def say(kind: str, text: str) -> Finding:
+        return Finding(record=where, kind=kind, text=text)
+
+    if problem := recorded.problem(record) if record else "not a readable record":
+        yield say("wrong", problem)
+        return
+    if path.name != (name := recorded.file_name(record)):
+        yield say("wrong", f"its run is called {name}, so the file was renamed")
+    rows = recorded.expanded(record)["rows"]
+    wrong = list(_published({"rows": rows}))
+    yield from (say("wrong", text) for text in wrong)
+    yield say("absent", "its scores are not kept here, so no metric is recomputed")
+    if left := record["rows_left_out"]:
+        yield say("absent", f"{left} rows of the run were left out of the record")
+    if changed := recorded.changed_modules(record):
+        names = ", ".join(changed)
+        yield say("changed", f"the package has changed since: {names}")
+    if not wrong:
+        yield say("agrees", f"the seal of a recorded run, {len(rows)} rows")
 
 
 def _published(record: dict[str, Any]) -> Iterator[str]:
@@ -141,17 +168,20 @@ def _metrics(folder: Path, record: dict[str, Any]) -> tuple[list[str], list[str]
     known: dict[tuple[str, Key], dict[str, Any]] = {}
     wrong, absent = [], []
     for row in record["rows"]:
-        metric = row["metric"].partition("@")[0]
-        key = (row["row"], records.canonical(row["setting"]))
-        if metric in IMAGE and key in scores:
+        metric = records.quantity(row["metric"])
+        keys = records.behind(row, scores.keys()) if metric in IMAGE else []
+        pixels = (row["row"], records.canonical(row["setting"]))
+        for key in keys:
             if ("image", key) not in known:
                 known["image", key] = _image_metrics(scores[key], record["seed"])
-            estimate = known["image", key][metric]
-            again = estimate._asdict()
-        elif metric in PIXEL and key in histograms:
-            if ("pixel", key) not in known:
-                known["pixel", key] = _pixel_metrics(histograms[key])
-            again = {"value": known["pixel", key][metric]}
+        if len(keys) == 1:
+            again = known["image", keys[0]][metric]._asdict()
+        elif keys:  # a mean over classes: its interval is the run's own
+            again = {"value": fmean(known["image", key][metric].value for key in keys)}
+        elif metric in PIXEL and pixels in histograms:
+            if ("pixel", pixels) not in known:
+                known["pixel", pixels] = _pixel_metrics(histograms[pixels])
+            again = {"value": known["pixel", pixels][metric]}
         elif metric == CONTRAST and _compared(row) <= scores.keys():
             again = _contrast(row, scores)
         else:
