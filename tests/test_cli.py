@@ -81,7 +81,7 @@ def test_data_list_names_every_dataset(capsys):
 
 def test_data_check_of_a_folder_that_is_not_there_is_exit_code_1(tmp_path, capsys):
     assert cli.main(["data", "check", "lag", str(tmp_path / "nowhere")]) == 1
-    assert cli.main(["data", "check", "mnist", str(tmp_path)]) == 1
+    assert cli.main(["data", "check", "imagenet", str(tmp_path)]) == 1
     assert "hyperkvasir" in capsys.readouterr().out  # the names that are allowed
 
 

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.datasets.made import LAYOUTS
+from thesislib.datasets import fmnist
+
 Paint = Callable[..., Path]
 
 
@@ -17,6 +20,7 @@ def folders(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("THESIS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("THESIS_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("THESIS_THREADS", "2")
+    monkeypatch.setattr(fmnist.FashionMnist, "system_folders", ())  # Debian's package
 
 
 @pytest.fixture
@@ -118,6 +122,18 @@ def layouts(paint, paint_mask) -> dict[str, Callable[[Path], Path]]:
             paint_mask(top / f"ground_truth/{kind}/000_mask.png")
         return top
 
+    def mvtec(top: Path) -> Path:
+        for category, mode in (("bottle", "RGB"), ("grid", "L")):
+            for number in range(4):
+                paint(top / category / f"train/good/{number:03d}.png", mode=mode)
+            for number in range(2):
+                paint(top / category / f"test/good/{number:03d}.png", mode=mode)
+            for number in range(3):
+                paint(top / category / f"test/crack/{number:03d}.png", mode=mode)
+                paint_mask(top / category / f"ground_truth/crack/{number:03d}_mask.png")
+            (top / category / "readme.txt").write_text("")
+        return top
+
     return {
         "hyperkvasir": hyperkvasir,
         "lag": lag,
@@ -125,4 +141,6 @@ def layouts(paint, paint_mask) -> dict[str, Callable[[Path], Path]]:
         "covidx": covidx,
         "chestxray": chestxray,
         "folder": folder,
+        "mvtec": mvtec,
+        **LAYOUTS,
     }

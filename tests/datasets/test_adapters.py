@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from thesislib.datasets import registry
+from thesislib.datasets.base import Adapter
 from thesislib.datasets.chest_xray import patient
 from thesislib.datasets.covidx import Row, read_list
 from thesislib.errors import InputError
@@ -17,6 +18,9 @@ COUNTS = {  # train normal, test normal, test abnormal of the tiny folders
     "chestxray": (3, 1, 2),
     "folder": (3, 1, 2),
 }
+LISTED = [
+    name for name in registry.NAMES if isinstance(registry.adapter(name), Adapter)
+]
 
 
 def _find(name, folder, **options):
@@ -31,7 +35,7 @@ def _snapshot(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
-@pytest.mark.parametrize("name", registry.NAMES)
+@pytest.mark.parametrize("name", COUNTS)
 def test_a_tiny_official_folder_loads_and_stays_as_it_was(name, layouts, tmp_path):
     folder = layouts[name](tmp_path / "own")
     before = _snapshot(folder)
@@ -51,7 +55,7 @@ def test_a_tiny_official_folder_loads_and_stays_as_it_was(name, layouts, tmp_pat
     assert _snapshot(folder) == before
 
 
-@pytest.mark.parametrize("name", registry.NAMES)
+@pytest.mark.parametrize("name", LISTED)
 def test_leftovers_of_macos_are_ignored(name, layouts, tmp_path):
     folder = layouts[name](tmp_path / "own")
     clean = _find(name, folder).fingerprint
@@ -62,7 +66,7 @@ def test_leftovers_of_macos_are_ignored(name, layouts, tmp_path):
     assert _find(name, folder).fingerprint == clean
 
 
-@pytest.mark.parametrize("name", [n for n in registry.NAMES if n != "folder"])
+@pytest.mark.parametrize("name", [n for n in LISTED if n != "folder"])
 def test_a_folder_is_found_under_its_official_name(name, layouts, tmp_path):
     official = registry.adapter(name).folders[0]
     layouts[name](tmp_path / "data" / official)

@@ -28,7 +28,7 @@ class ImageBank:
     one copy. On another device it is copied there if it fits, else every batch is
     read from the map, pinned, and copied while the device computes.
 
-    Axes: N images, C = 3 channels (RGB, grey repeated), H = W = image_size.
+    Axes: N images, C channels (3: RGB, grey repeated; 1: grey), H = W = image_size.
     """
 
     num_images: int
@@ -54,6 +54,7 @@ class ImageBank:
         """
         _check(images)
         self.device = torch.device(device)
+        self.memory_fraction = memory_fraction
         self.num_images, self.channels, self.image_size, _ = images.shape
         self._pixels = torch.from_numpy(images)
         self.resident = self.device.type == "cpu" or (
@@ -84,6 +85,11 @@ class ImageBank:
     def pixels(self) -> np.ndarray:
         """The images as stored, uint8, (N, C, H, W), on the CPU."""
         return self._pixels.cpu().numpy()
+
+    def stored(self, indices: np.ndarray) -> np.ndarray:
+        """Images by index as stored, uint8, (n, C, H, W), copied to the CPU."""
+        where = torch.from_numpy(indices).to(self._pixels.device)
+        return self._pixels.index_select(0, where).cpu().numpy()
 
     def sample(self, batch_size: int, generator: torch.Generator) -> Tensor:
         """Draw a batch uniformly, without replacement within the batch.

@@ -36,8 +36,8 @@ class Listing:
     notes: tuple[str, ...] = ()  # what a reader of the results should know
 
 
-class Adapter(ABC):
-    """Reads one official folder layout and writes nothing into it.
+class Reader(ABC):
+    """Knows one official layout, reads it and writes nothing into it.
 
     A subclass fills in the facts and says in its docstring where the data come
     from, under which licence, which folder is expected and how many images each
@@ -46,21 +46,33 @@ class Adapter(ABC):
 
     name: ClassVar[str]
     title: ClassVar[str]
-    modality: ClassVar[str]  # "colonoscopy", "fundus", "chest-xray" or "unknown"
+    modality: ClassVar[str]  # key of the phantom, "industrial" or "unknown"
+    has_phantom: ClassVar[bool] = True
     url: ClassVar[str]
     licence: ClassVar[str]
     fetch: ClassVar[str]  # what to fetch, a phrase after "fetch"
     layout: ClassVar[str]  # what the folder has to hold, a phrase after "holds"
     folders: ClassVar[tuple[str, ...]]  # names of the folder inside a data root
-    published: ClassVar[dict[str, int] | None]  # counts as in `count`
-    box: ClassVar[tuple[float, float]] = (0.0, 1.0)
-    """Part of each side that is kept before resizing, as fractions of the side."""
-    heat_maps: ClassVar[bool] = False
-    """Masks are grey heat maps, cut by Otsu's threshold instead of at 128."""
+    archives: ClassVar[tuple[str, ...]] = ()  # names of files read in place of one
+    system_folders: ClassVar[tuple[Path, ...]] = ()  # of a package, looked at last
+    published: ClassVar[dict[str, int] | None]  # counts as in `Located.counts`
 
     @abstractmethod
     def locate(self, folder: Path) -> Path | None:
         """The dataset's own folder at `folder` or nested in it, None if absent."""
+
+
+class Adapter(Reader):
+    """A dataset of image files, listed one by one."""
+
+    box: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    """Part of each side that is kept before resizing, as fractions of the side."""
+    heat_maps: ClassVar[bool] = False
+    """Masks are grey heat maps, cut by Otsu's threshold instead of at 128."""
+    class_names: ClassVar[tuple[str, ...]] = ()
+    """Folders that are datasets of their own, each with its training and test."""
+    class_counts: ClassVar[dict[str, tuple[int, int, int]] | None] = None
+    """Published counts of each, in the order of `count`."""
 
     @abstractmethod
     def listing(self, folder: Path) -> Listing:
@@ -73,15 +85,18 @@ class Adapter(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Normal images to learn from, and labelled images to be judged on.
+    """Images to learn from, and labelled images to be judged on.
 
-    Axes: M test images, H = W = image_size pixels.
+    The training images are normal, unless `subsets` mixed abnormal ones among them;
+    `train_labels` then says which, for figures: no method is given it.
+
+    Axes: N training images, M test images, H = W = image_size pixels.
     """
 
     name: str  # key asked for, e.g. "hyperkvasir"
     source: str  # "real" or "phantom"
-    modality: str  # "colonoscopy", "fundus", "chest-xray" or "unknown"
-    train: "ImageBank"  # normal images only
+    modality: str  # as the reader's
+    train: "ImageBank"  # normal ones, then what contaminates them
     test: "ImageBank"
     test_labels: np.ndarray  # (M,), int64, 0 normal, 1 abnormal
     test_kinds: tuple[str, ...]  # (M,), "normal", a lesion family or a class folder
@@ -93,13 +108,37 @@ class Dataset:
     partial: bool  # the counts differ from the publication's
     fingerprint: str  # sha256, hexadecimal
     provenance: dict = field(repr=False)  # fit for JSON, without private paths
+    train_ids: tuple[str, ...] = field(default=(), repr=False)  # (N,), as test_ids
+    train_labels: np.ndarray | None = None  # (N,), int64; None: all are normal
 
     @property
     def mark(self) -> str:
         """The word that has to stand on every figure and row: see DESIGN, Data."""
-        if self.source == "phantom":
-            return "phantom"
-        return "partial" if self.partial else ""
+        return mark(self.source, self.partial)
+
+    def train_list(self) -> str:
+        """The training images as CSV text: file, split, label."""
+        labels = [0] * len(self.train_ids)
+        if self.train_labels is not None:
+            labels = self.train_labels.tolist()
+        rows = zip(self.train_ids, labels, strict=True)
+        return "file,split,label\n" + "".join(
+            f"{_quoted(id)},train,{label}\n" for id, label in rows
+        )
+
+
+def mark(source: str, partial: bool) -> str:
+    """The mark of data: "phantom", "partial", or "" where nothing has to be said."""
+    if source == "phantom":
+        return "phantom"
+    return "partial" if partial else ""
+
+
+def _quoted(text: str) -> str:
+    """A field of a CSV line, in quotes where it needs them."""
+    if any(sign in text for sign in ',"\r\n'):
+        return '"' + text.replace('"', '""') + '"'
+    return text
 
 
 def count(items: tuple[Item, ...]) -> dict[str, int]:

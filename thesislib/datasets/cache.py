@@ -121,11 +121,15 @@ class Writer:
 
     def append(self, name: str, array: np.ndarray) -> None:
         """Add one row, (...), to an array that becomes (rows, ...)."""
+        self.extend(name, array[None])
+
+    def extend(self, name: str, rows: np.ndarray) -> None:
+        """Add rows, (R, ...), to an array that becomes (rows, ...)."""
         if name not in self._open:
             path = self.entry._path(f"{name}.{os.getpid()}.tmp")
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._open[name] = _Growing(path, array.shape, array.dtype)
-        self._open[name].append(array)
+            self._open[name] = _Growing(path, rows.shape[1:], rows.dtype)
+        self._open[name].extend(rows)
 
     def commit(self) -> None:
         """Move the arrays into place, then the record that makes them count."""
@@ -166,11 +170,11 @@ class _Growing:
         self.file: BinaryIO = path.open("wb")
         self._header()
 
-    def append(self, array: np.ndarray) -> None:
-        if array.shape != self.shape or array.dtype != self.dtype:
-            raise ValueError(f"row of {array.shape} {array.dtype} in {self.path.name}")
-        self.file.write(np.ascontiguousarray(array).data)
-        self.rows += 1
+    def extend(self, rows: np.ndarray) -> None:
+        if rows.shape[1:] != self.shape or rows.dtype != self.dtype:
+            raise ValueError(f"rows of {rows.shape} {rows.dtype} in {self.path.name}")
+        self.file.write(np.ascontiguousarray(rows).data)
+        self.rows += len(rows)
 
     def close(self) -> None:
         self.file.seek(0)

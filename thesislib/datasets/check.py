@@ -5,12 +5,21 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
+
 from thesislib import paths
-from thesislib.datasets import decode, registry
+from thesislib.datasets import decode, packed, registry
 from thesislib.datasets.base import Adapter, Item, count
 from thesislib.datasets.fingerprint import hash_files, leaks, num_threads, repeats
 from thesislib.datasets.locate import locate
-from thesislib.datasets.parts import check_parts, divided, files_of, shared_patients
+from thesislib.datasets.packed import PackedReader
+from thesislib.datasets.parts import (
+    by_class,
+    check_parts,
+    divided,
+    files_of,
+    shared_patients,
+)
 from thesislib.errors import InputError
 
 _PROBE = 64  # pixels; files are decoded to this size to see whether they can be
@@ -33,7 +42,9 @@ def list_datasets() -> str:
             if place == "no":
                 lines.append(f"  fetch      {reader.fetch}")
                 lines.append(f"  put it in  {paths.data_dir() / reader.folders[0]}")
-            lines.append(f"  phantom    {reader.modality}")
+            lines.append(
+                f"  phantom    {reader.modality if reader.has_phantom else 'none'}"
+            )
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks) + "\n"
 
@@ -53,6 +64,8 @@ def check(name: str, path: str | Path) -> tuple[str, bool]:
     try:
         reader = registry.adapter(name)
         folder = locate(reader, "real", str(Path(path).expanduser().resolve()))
+        if isinstance(reader, PackedReader):
+            return _check_packed(reader, folder), True
         listing = reader.listing(folder)
         files = files_of(listing)
         hashes, unread = hash_files(files, paths.cache_dir())
@@ -60,10 +73,11 @@ def check(name: str, path: str | Path) -> tuple[str, bool]:
     except InputError as error:
         return f"{name}: {error}\n", False
     problems = [f"{path}: {reason}" for path, reason in unread.items()]
-    try:
-        check_parts(items, folder)
-    except InputError as error:
-        problems.append(str(error))
+    for part in by_class(items, reader).values():
+        try:
+            check_parts(part, folder)
+        except InputError as error:
+            problems.append(str(error))
     problems += [
         f"the test image {test} has the same content as the training image {train}"
         for train, test in leaks(items, hashes)
@@ -89,6 +103,34 @@ def check(name: str, path: str | Path) -> tuple[str, bool]:
         lines.append(f"           and {len(problems) - _SHOWN} more problems")
     lines.append("not usable as it is" if problems else "ok")
     return "\n".join(lines) + "\n", not problems
+
+
+def _check_packed(reader: PackedReader, folder: Path) -> str:
+    """Report on a dataset whose images lie packed in a few files.
+
+    Raises:
+        InputError: If the files are not whole.
+    """
+    located = packed.find(reader, folder, reader.size, given=True)
+    arrays, _ = packed.content(reader, folder, located.hashes)
+    lines = [
+        f"{reader.name}: {reader.title} in {folder}",
+        f"split      {located.provenance['split_rule']}",
+    ]
+    for label, counts in (
+        ("found", located.counts),
+        ("published", located.published_counts),
+    ):
+        lines.append(f"{label:<10} {_counts(counts)}")
+    for split in ("train", "test"):
+        numbers = np.bincount(arrays[f"{split}_labels"], minlength=10).tolist()
+        per_class = zip(reader.class_titles, numbers, strict=True)
+        lines.append(f"{split:<10} " + ", ".join(f"{n:,} {t}" for t, n in per_class))
+    same = "the official release" if located.official else "not the official release"
+    lines.append(f"content    {same}{', data are partial' if located.partial else ''}")
+    repeated = located.provenance["repeated_images"]
+    lines.append("copies     " + ", ".join(f"{n} {k}" for k, n in repeated.items()))
+    return "\n".join([*lines, "ok"]) + "\n"
 
 
 def _files(items: tuple[Item, ...], reader: Adapter) -> tuple[list[str], list[str]]:

@@ -37,6 +37,7 @@ class Folder(Adapter):
     name = "folder"
     title = "your own images"
     modality = "unknown"
+    has_phantom = False
     url = ""
     licence = "as the owner says"
     fetch = "nothing: these are your own images"

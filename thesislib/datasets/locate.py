@@ -3,18 +3,19 @@
 from pathlib import Path
 
 from thesislib import paths
-from thesislib.datasets.base import Adapter
+from thesislib.datasets.base import Reader
 from thesislib.errors import InputError
 
 
-def locate(reader: Adapter, source: str, data_root: str) -> Path | None:
+def locate(reader: Reader, source: str, data_root: str) -> Path | None:
     """The dataset's folder; None where its phantom is to be used instead.
 
     Args:
-        reader: Adapter of the dataset.
+        reader: Reader of the dataset.
         source: `auto`, `real` or `phantom`.
         data_root: The dataset's own folder, or one that holds it under its official
-            name; "" means `paths.data_dir()`.
+            name; or its archive, where the reader reads that. "" means
+            `paths.data_dir()`, then the folders of system packages.
 
     Raises:
         InputError: If a folder was given and does not hold the dataset, if the
@@ -22,10 +23,13 @@ def locate(reader: Adapter, source: str, data_root: str) -> Path | None:
     """
     try:
         root = paths.resolve(data_root) if data_root else paths.data_dir()
-        if data_root and not root.is_dir():
+        archive = root.is_file() and root.name in reader.archives
+        if data_root and not root.is_dir() and not archive:
             raise InputError(f"data_root is {data_root!r}, which is no folder.")
-        for place in (root, *(root / name for name in reader.folders)):
-            if place.is_dir() and (found := reader.locate(place)):
+        places = [root, *(root / name for name in reader.folders)]
+        places += [] if data_root else reader.system_folders
+        for place in places:
+            if place.exists() and (found := reader.locate(place)):
                 return found
         there = next((n for n in reader.folders if (root / n).is_dir()), None)
     except OSError as error:
@@ -43,12 +47,12 @@ def locate(reader: Adapter, source: str, data_root: str) -> Path | None:
             f"{root / there} is there but does not hold {reader.layout}, as "
             f"{reader.title} should; complete it, or use source 'phantom'."
         )
-    if source == "real" or reader.modality == "unknown":
+    if source == "real" or not reader.has_phantom:
         raise InputError(absent(reader, root))
     return None
 
 
-def absent(reader: Adapter, root: Path) -> str:
+def absent(reader: Reader, root: Path) -> str:
     """What to fetch and where to put it, one sentence."""
     if not reader.folders:
         return (

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from thesislib.datasets.base import Item, Listing, count
+from thesislib.datasets.base import Adapter, Item, Listing, count
 from thesislib.datasets.filelist import draw_split
 from thesislib.errors import InputError
 
@@ -25,6 +25,16 @@ def divided(listing: Listing, hashes: dict[Path, str]) -> tuple[Item, ...]:
         splits = draw_split(pool, *listing.draw, hashes)
         items = [replace(i, split=i.split or splits.get(i.id, "")) for i in items]
     return tuple(item for item in items if item.split)
+
+
+def by_class(items: tuple[Item, ...], reader: Adapter) -> dict[str, tuple[Item, ...]]:
+    """Items of each class that is a dataset of its own; of "" where there are none."""
+    if not reader.class_names:
+        return {"": items}
+    found = {name: [] for name in reader.class_names}
+    for item in items:
+        found[item.id.partition("/")[0]].append(item)
+    return {name: tuple(part) for name, part in found.items() if part}
 
 
 def check_parts(items: tuple[Item, ...], folder: Path) -> None:

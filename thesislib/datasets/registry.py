@@ -1,9 +1,8 @@
 """Datasets by name: where they lie, whether they are there, and loading them."""
 
 import hashlib
-import json
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from thesislib import paths
-from thesislib.datasets import filelist
-from thesislib.datasets.base import Adapter, Dataset, Item, count
+from thesislib.datasets import drawn, filelist, packed
+from thesislib.datasets.base import Dataset, Reader, count
 from thesislib.datasets.fingerprint import (
     Progress,
     fingerprint,
@@ -21,7 +20,10 @@ from thesislib.datasets.fingerprint import (
     repeats,
 )
 from thesislib.datasets.locate import locate, private
+from thesislib.datasets.located import Located, PhantomSize
+from thesislib.datasets.packed import PackedReader
 from thesislib.datasets.parts import (
+    by_class,
     check_parts,
     divided,
     files_of,
@@ -31,6 +33,7 @@ from thesislib.errors import InputError
 
 if TYPE_CHECKING:
     from thesislib.datasets.bank import Decoded
+    from thesislib.datasets.classes import ClassDataset
 
 _ADAPTERS = {  # name: module, class
     "hyperkvasir": ("hyperkvasir", "HyperKvasir"),
@@ -38,6 +41,10 @@ _ADAPTERS = {  # name: module, class
     "liu-colonoscopy": ("liu_colonoscopy", "LiuColonoscopy"),
     "covidx": ("covidx", "Covidx"),
     "chestxray": ("chest_xray", "ChestXray"),
+    "mnist": ("mnist", "Mnist"),
+    "fmnist": ("fmnist", "FashionMnist"),
+    "cifar10": ("cifar10", "Cifar10"),
+    "mvtec": ("mvtec", "MvtecAd"),
     "folder": ("folder", "Folder"),
 }
 NAMES = tuple(_ADAPTERS)
@@ -46,47 +53,7 @@ ON_BAD_IMAGE = ("error", "skip")
 _NAMED = 50  # bad files that one error names
 
 
-@dataclass(frozen=True, kw_only=True)
-class PhantomSize:
-    """How many phantom images to draw, and how hard they are to tell apart."""
-
-    num_train: int = 600  # all normal
-    num_test_normal: int = 150
-    num_test_abnormal: int = 150
-    difficulty: float | None = None  # None: as calibrated for the modality
-
-
-@dataclass(frozen=True, kw_only=True)
-class Located:
-    """A dataset that was found, listed and hashed, but not decoded."""
-
-    name: str
-    source: str  # "real" or "phantom"
-    modality: str
-    image_size: int  # pixels
-    counts: dict[str, int]
-    published_counts: dict[str, int] | None
-    fingerprint: str
-    provenance: dict = field(repr=False)
-    seed: int = 0  # phantoms only
-    phantom: PhantomSize | None = None
-    on_bad_image: str = "error"
-    adapter: Adapter | None = field(default=None, repr=False, compare=False)
-    folder: Path | None = field(default=None, repr=False)
-    items: tuple[Item, ...] = field(default=(), repr=False)
-    hashes: dict[Path, str] = field(default_factory=dict, repr=False)
-
-    @property
-    def partial(self) -> bool:
-        """Whether the counts differ from those of the publication."""
-        return self.published_counts not in (None, self.counts)
-
-    def file_list(self) -> str:
-        """The split as CSV text, which `find(..., file_list=)` reads; "" if phantom."""
-        return filelist.to_csv(self.items, self.folder) if self.folder else ""
-
-
-def adapter(name: str) -> Adapter:
+def adapter(name: str) -> Reader:
     """The reader of a dataset's official layout.
 
     Raises:
@@ -140,7 +107,7 @@ def find(
             f"image_size is {image_size!r}, but must be a whole number of pixels, "
             "at least 8."
         )
-    if source == "phantom" and reader.modality == "unknown":
+    if source == "phantom" and not reader.has_phantom:
         raise InputError(f"dataset {name!r} has no phantom; use source 'real'.")
     folder = locate(reader, source, str(data_root))
     if folder is None or source == "phantom":
@@ -149,7 +116,14 @@ def find(
                 f"file_list is {str(file_list)!r}, but it needs the real data and "
                 f"{reader.title} were {'not asked for' if folder else 'not found'}."
             )
-        return _phantom(reader, seed, image_size, phantom or PhantomSize())
+        return drawn.describe(reader, seed, image_size, phantom or PhantomSize())
+    if isinstance(reader, PackedReader):
+        if file_list:
+            raise InputError(
+                f"file_list is {str(file_list)!r}, but {reader.title} have no files of "
+                "their own to list."
+            )
+        return packed.find(reader, folder, image_size, bool(data_root), progress)
 
     listing = reader.listing(folder)
     if file_list:
@@ -159,9 +133,13 @@ def find(
     if skipped and on_bad_image == "error":
         raise _bad_images(skipped)
     items = divided(listing, hashes)
-    check_parts(items, folder)
-    if pairs := leaks(items, hashes):
-        raise _leak(pairs)
+    notes, classes = list(listing.notes), by_class(items, reader)
+    for part in classes.values():
+        check_parts(part, folder)
+        if pairs := leaks(part, hashes):
+            if len(classes) == 1:
+                raise _leak(pairs)
+            notes.append(_leak_sentence(pairs))
     located = Located(
         name=name,
         source="real",
@@ -190,7 +168,7 @@ def find(
         "repeated_images": repeats(items, hashes),
         "patients_in_both_splits": shared_patients(items),
         "skipped": skipped,
-        "notes": list(listing.notes),
+        "notes": notes,
     }
     return replace(located, provenance=provenance)
 
@@ -201,8 +179,10 @@ def load(
     device: object = "cpu",
     progress: Progress | None = None,
     memory_fraction: float | None = None,
-) -> Dataset:
+) -> "Dataset | ClassDataset":
     """Decode a real dataset through the cache, or draw the phantom.
+
+    A dataset whose classes take turns in being normal comes as a `ClassDataset`.
 
     Args:
         located: What `find` returned.
@@ -220,7 +200,17 @@ def load(
 
     fraction = MEMORY_FRACTION if memory_fraction is None else memory_fraction
     if located.source == "phantom":
-        return _load_phantom(located, device, fraction)
+        return drawn.load(located, device, fraction)
+    if isinstance(located.adapter, PackedReader):
+        from thesislib.datasets.classes import from_files
+
+        return from_files(located, device, fraction)
+    if located.adapter.class_names:
+        from thesislib.datasets.classes import from_folders
+
+        return from_folders(
+            located, lambda one: _load_real(one, device, fraction, progress)
+        )
     return _load_real(located, device, fraction, progress)
 
 
@@ -263,6 +253,7 @@ def _load_real(
         test_patients=None if None in patients else np.array(patients, dtype=str),
         test_masks=test.masks,
         test_ids=tuple(item.id for item in test.items),
+        train_ids=tuple(item.id for item in train.items),
         counts=counts,
         published_counts=located.published_counts,
         partial=located.published_counts not in (None, counts),
@@ -275,100 +266,19 @@ def _load_real(
     )
 
 
-def _phantom(reader: Adapter, seed: int, image_size: int, size: PhantomSize) -> Located:
-    from thesislib.datasets import phantoms
-
-    for name in ("num_train", "num_test_normal", "num_test_abnormal"):
-        if getattr(size, name) < 1:
-            raise InputError(
-                f"{name} of the phantom is {getattr(size, name)}, but must be at "
-                "least 1."
-            )
-    if size.difficulty is None:
-        size = replace(size, difficulty=phantoms.DIFFICULTY[reader.modality])
-    facts = {
-        "adapter": reader.name,
-        "phantom": reader.modality,
-        "generator_sha256": phantoms.generator_hash(reader.modality),
-        "num_train": size.num_train,
-        "num_test_normal": size.num_test_normal,
-        "num_test_abnormal": size.num_test_abnormal,
-        "difficulty": size.difficulty,
-        "image_size": image_size,
-        "seed": seed,
-    }
-    text = json.dumps(facts, sort_keys=True)
-    return Located(
-        name=reader.name,
-        source="phantom",
-        modality=reader.modality,
-        image_size=image_size,
-        counts={
-            "train normal": size.num_train,
-            "test normal": size.num_test_normal,
-            "test abnormal": size.num_test_abnormal,
-        },
-        published_counts=None,
-        fingerprint=hashlib.sha256(text.encode()).hexdigest(),
-        provenance=facts | {"split_rule": "training and test drawn apart, by seed"},
-        seed=seed,
-        phantom=size,
-    )
-
-
-def _load_phantom(located: Located, device: object, fraction: float) -> Dataset:
-    import torch
-
-    from thesislib.datasets import phantoms
-    from thesislib.datasets.bank import ImageBank
-
-    size = located.phantom
-    num_test = size.num_test_normal + size.num_test_abnormal
-    labels = np.arange(num_test) >= size.num_test_normal  # normal ones first
-
-    def draw(split: str, num_images: int, abnormal: np.ndarray) -> phantoms.Phantom:
-        return phantoms.generate(
-            located.modality,
-            num_images,
-            located.image_size,
-            _split_seed(located, split),
-            torch.from_numpy(abnormal),
-            size.difficulty,
-        )
-
-    train = draw("train", size.num_train, np.zeros(size.num_train, dtype=bool))
-    test = draw("test", num_test, labels)
-    return Dataset(
-        name=located.name,
-        source="phantom",
-        modality=located.modality,
-        train=ImageBank(np.asarray(train.images), device, fraction),
-        test=ImageBank(np.asarray(test.images), device, fraction),
-        test_labels=labels.astype(np.int64),
-        test_kinds=test.kinds,
-        test_patients=None,
-        test_masks=np.asarray(test.masks),
-        test_ids=tuple(f"phantom-{index:06d}" for index in range(num_test)),
-        counts=located.counts,
-        published_counts=None,
-        partial=False,
-        fingerprint=located.fingerprint,
-        provenance=located.provenance,
-    )
-
-
-def _split_seed(located: Located, split: str) -> int:
-    """Seed of one split: other for every run seed, and for training and test."""
-    text = f"{located.modality}/{split}/{located.seed}"
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7])
-
-
 def _leak(pairs: list[tuple[str, str]]) -> InputError:
+    return InputError(
+        f"{_leak_sentence(pairs)}; remove one of the two, or leave it out by a file "
+        "list."
+    )
+
+
+def _leak_sentence(pairs: list[tuple[str, str]]) -> str:
     train, test = pairs[0]
     more = f" (and {len(pairs) - 1} more such pairs)" if len(pairs) > 1 else ""
-    return InputError(
+    return (
         f"The test image {test} has the same content as the training image {train}"
-        f"{more}; remove one of the two, or leave it out by a file list."
+        f"{more}"
     )
 
 
