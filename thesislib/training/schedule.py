@@ -46,3 +46,15 @@ def set_lr(optimizer: Optimizer, lr: float) -> None:
     """Set the learning rate of every parameter group."""
     for group in optimizer.param_groups:
         group["lr"] = lr
+
+
+def polynomial_lr(step: int, num_steps: int, lr: float, power: float) -> float:
+    """From `lr` to zero as a power of what is left of the steps.
+
+    Args:
+        step: 0 to `num_steps`.
+        num_steps: Length of the decay, at least 1.
+        lr: Rate at step 0.
+        power: 1 is a straight line, 0 no decay.
+    """
+    return lr * (1 - step / num_steps) ** power
