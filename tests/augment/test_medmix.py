@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from thesislib.augment.fov import coarse_field, field_of_view
 from thesislib.augment.layout import Field, place
+from thesislib.augment.lesions import Lesions, sample
 from thesislib.augment.medmix import CUTMIX, MedMixConfig, make_visible, medmix
 from thesislib.errors import InputError
 
@@ -306,31 +307,43 @@ def test_feathered_rims_are_softer_than_hard_ones():
     assert (largest_step(0.0) > 0.99).all() and (largest_step(1.0) < 0.5).all()
 
 
-def test_a_visible_patch_is_left_as_it_is():
-    covered, patches = torch.zeros(1, 1, 3, 4, 4), torch.full((1, 1, 3, 4, 4), 0.2)
+def pixels_of(dense: torch.Tensor) -> tuple[Lesions, torch.Tensor]:
+    """One lesion an image, as large as the image, and its pixels: (N, C, P, P)."""
+    side = dense.shape[-1]
+    boxes = torch.tensor([0, 0, side, side]).expand(len(dense), 1, 4)
+    pixels = dense.flatten(2).transpose(1, 2).flatten(0, 1)
+    return Lesions(boxes, torch.ones(len(dense)).long()), pixels
 
-    assert torch.equal(
-        make_visible(patches, covered, torch.ones(1, 1, 4, 4), 0.05, 0.5), patches
-    )
+
+def opaque(pixels: torch.Tensor) -> torch.Tensor:
+    return torch.ones(len(pixels))
+
+
+def test_a_visible_patch_is_left_as_it_is():
+    lesions, patch = pixels_of(torch.full((1, 3, 4, 4), 0.2))
+
+    shifted = make_visible(patch, 0 * patch, opaque(patch), lesions, 0.05, 0.5)
+
+    assert torch.equal(shifted, patch)
 
 
 def test_an_invisible_patch_moves_by_just_the_bound():
-    same = torch.full((1, 1, 3, 4, 4), 0.3)
+    lesions, same = pixels_of(torch.full((1, 3, 4, 4), 0.3))
 
-    shifted = make_visible(same, same, torch.ones(1, 1, 4, 4), 0.05, 0.0)
+    shifted = make_visible(same, same, opaque(same), lesions, 0.05, 0.0)
 
     torch.testing.assert_close(shifted - same, torch.full_like(same, 0.051))
 
 
 def test_a_patch_of_the_same_texture_is_not_visible_enough():
     # Two pieces of one texture differ pixel by pixel, not to the eye.
-    texture = torch.rand(2, 1, 1, 3, 12, 12, generator=seeded())
-    patches, covered = 0.3 + 0.4 * texture
+    texture = torch.rand(2, 1, 3, 12, 12, generator=seeded())
+    (lesions, patches), (_, covered) = (pixels_of(0.3 + 0.4 * x) for x in texture)
 
-    shifted = make_visible(patches, covered, torch.ones(1, 1, 12, 12), 0.05, 0.5)
+    shifted = make_visible(patches, covered, opaque(patches), lesions, 0.05, 0.5)
 
     assert (patches - covered).abs().mean() > 0.05
-    bound = 0.05 + 0.5 * covered.flatten(3).std(dim=-1, correction=0).mean()
+    bound = 0.05 + 0.5 * covered.std(dim=0, correction=0).mean()
     assert (shifted - covered).mean().abs() == pytest.approx(bound.item(), abs=2e-3)
 
 
@@ -338,16 +351,54 @@ def test_a_patch_of_the_same_texture_is_not_visible_enough():
 @settings(max_examples=40, deadline=None, derandomize=True)
 def test_patches_are_made_visible_whatever_they_cover(seed, visible):
     generator = seeded(seed)
-    power = torch.rand(2, 5, 2, 1, 1, 1, generator=generator) * 8
-    draw = torch.rand(2, 5, 2, 3, 6, 6, generator=generator) ** power
-    patches, covered = torch.where(power > 4, 1 - draw, draw)
-    alpha = torch.rand(5, 2, 6, 6, generator=generator).clamp(min=0.7)
+    power = torch.rand(2, 10, 1, 1, 1, generator=generator) * 8
+    draw = torch.rand(2, 10, 3, 6, 6, generator=generator) ** power
+    draw = torch.where(power > 4, 1 - draw, draw)
+    (lesions, patches), (_, covered) = (pixels_of(x) for x in draw)
+    alpha = torch.rand(360, generator=generator).clamp(min=0.7)
 
-    shifted = make_visible(patches, covered, alpha, visible, texture=0.5)
+    shifted = make_visible(patches, covered, alpha, lesions, visible, texture=0.5)
 
-    change = (alpha[:, :, None] * (shifted - covered)).mean(dim=(-2, -1))
+    change = (alpha[:, None] * (shifted - covered)).view(10, 36, 3).mean(dim=1)
     assert (change.abs().mean(dim=-1) >= visible).all()
     assert shifted.min() >= 0 and shifted.max() <= 1
+
+
+def test_pixels_of_lesions_are_those_of_their_boxes():
+    boxes = torch.tensor([[[1, 2, 2, 3], [5, 5, 1, 1]], [[0, 4, 3, 2], [4, 0, 2, 2]]])
+    images = torch.rand(2, 3, 7, 8, generator=seeded())
+
+    lesions = Lesions(boxes, torch.tensor([1, 2]))
+
+    cuts = [(0, 1, 2, 2, 3), (1, 0, 4, 3, 2), (1, 4, 0, 2, 2)]
+    expected = [images[b, :, y : y + h, x : x + w] for b, y, x, h, w in cuts]
+    pixels = images.flatten()[lesions.index(images.shape)]
+    assert torch.equal(pixels, torch.cat([cut.flatten(1).mT for cut in expected]))
+    torch.testing.assert_close(
+        lesions.total(pixels), torch.stack([cut.sum(dim=(1, 2)) for cut in expected])
+    )
+    assert torch.equal(
+        lesions.largest(pixels[:, 0]), torch.stack([cut[0].max() for cut in expected])
+    )
+    u, v = lesions.square()
+    assert u[:6].tolist() == [-0.5] * 3 + [0.5] * 3  # two rows
+    torch.testing.assert_close(v[:3], torch.tensor([-2 / 3, 0.0, 2 / 3]))
+
+
+def test_samples_between_pixels_are_those_of_torch():
+    images = torch.rand(3, 2, 5, 7, generator=seeded())
+    image = torch.arange(3).repeat_interleave(40)
+    y, x = torch.rand(2, 120, generator=seeded(1)) * 10 - 2  # also outside
+
+    found = sample(images, image, y, x)
+
+    grid = torch.stack([(2 * x + 1) / 7 - 1, (2 * y + 1) / 5 - 1], dim=-1)
+    expected = torch.nn.functional.grid_sample(
+        images, grid.view(3, 1, 40, 2), padding_mode="border", align_corners=False
+    )
+    torch.testing.assert_close(
+        found.view(3, 40, 2), expected[:, :, 0].mT, atol=1e-5, rtol=0
+    )
 
 
 def test_boxes_of_a_layout_are_inside_apart_and_of_the_size_asked():

@@ -42,7 +42,11 @@ def coarse_field(images: Tensor) -> tuple[Tensor, int]:
 
 
 def _between(lit: Tensor, dim: int) -> Tensor:
-    """True from the first to the last lit cell along `dim`."""
-    so_far = lit.cumsum(dim, dtype=torch.int32)
-    total = so_far.select(dim, -1).unsqueeze(dim)
-    return (so_far > 0) & (so_far - lit.int() < total)
+    """True from the first to the last lit cell along `dim`, (B, R, S)."""
+    size = lit.shape[dim]
+    place = torch.arange(1, size + 1, device=lit.device, dtype=torch.float32)
+    place = place.view(-1, 1) if dim == 1 else place
+    shown = lit.float()  # the largest of floats is found faster than of integers
+    last = (shown * place).amax(dim, keepdim=True)
+    from_end = (shown * (size + 1 - place)).amax(dim, keepdim=True)
+    return (place <= last) & (size + 1 - place <= from_end)

@@ -75,13 +75,15 @@ def mask_bounds(mask: Tensor) -> Tensor:
     Bottom and right are exclusive. An empty mask gives H, W, 0, 0: every box
     contains it.
     """
+    shown = mask[:, 0].float()  # the largest of floats is found faster than of bools
     starts, stops = [], []
-    for dim in (3, 2):
-        occupied = mask[:, 0].any(dim=dim - 1)  # (B, H or W)
-        line, size, some = occupied.byte(), occupied.shape[1], occupied.any(dim=1)
-        starts.append(torch.where(some, line.argmax(dim=1), size))
-        stops.append(torch.where(some, size - line.flip(1).argmax(dim=1), 0))
-    return torch.stack(starts + stops, dim=1)
+    for dim in (2, 1):
+        line = shown.amax(dim=dim)  # (B, H or W)
+        size = line.shape[1]
+        place = torch.arange(size, device=line.device)
+        starts.append(size - (line * (size - place)).amax(dim=1))
+        stops.append((line * (place + 1)).amax(dim=1))
+    return torch.stack(starts + stops, dim=1).long()
 
 
 def resize_matrix(

@@ -50,6 +50,10 @@ class Field:
         """
         top, left, height, width = boxes.unbind(dim=-1)
         table = self._table  # (B, R + 1, S + 1)
+
+        def outside(corner: Tensor) -> Tensor:
+            return table.flatten().index_select(0, corner.flatten()).view_as(corner)
+
         if images is None:
             images = torch.arange(len(table), device=table.device)
             images = images.view(-1, *[1] * (top.dim() - 1))
@@ -58,8 +62,8 @@ class Field:
         stride = table.shape[2]
         first = corner + top // self.cell * stride
         last = corner + ((top + height - 1) // self.cell + 1) * stride
-        outside = table.take(last + span) - table.take(first + span)
-        return outside == table.take(last) - table.take(first)
+        below = outside(last + span) - outside(last)
+        return below == outside(first + span) - outside(first)
 
 
 def place(
@@ -112,39 +116,39 @@ def place(
     y, x = torch.minimum(y, height - box_h), torch.minimum(x, width - box_w)
     random = torch.stack([y, x, box_h, box_w], dim=-1)  # (B, T, L, 4)
 
-    near = _lattice(field, field.bounds(), num_slots, min_side, generator)
-    zeros = torch.zeros_like(counts)
-    frame = (zeros, zeros, zeros + height, zeros + width)
-    anywhere = _lattice(field, frame, num_slots, min_side, generator)
-
-    layouts = torch.cat([random, near[:, None], anywhere[:, None]], dim=1)
+    rank = uniform((2, num_images, LATTICE**2), (0.0, 1.0), generator)
     exists = torch.arange(num_slots, device=counts.device) < counts[:, None]  # (B, L)
-    valid = (field.holds(layouts) | ~exists[:, None]).all(dim=-1)
-    valid &= _apart(layouts, exists)
-    valid[:, -1] = True
+    valid = _valid(random, exists, field)
+    layouts = random
+    if not valid.any(dim=1).all():
+        zeros = torch.zeros_like(counts)
+        frame = (zeros, zeros, zeros + height, zeros + width)
+        near = _lattice(field, field.bounds(), num_slots, min_side, rank[0])
+        anywhere = _lattice(field, frame, num_slots, min_side, rank[1])
+        layouts = torch.stack([near, anywhere], dim=1)
+        valid = torch.cat([valid, _valid(layouts, exists, field)], dim=1)
+        valid[:, -1] = True
+        layouts = torch.cat([random, layouts], dim=1)
     first = valid.to(torch.uint8).argmax(dim=1)  # (B,)
     return layouts[torch.arange(num_images, device=first.device), first]
 
 
-def box_pixels(boxes: Tensor, side: int) -> Tensor:
-    """True on the pixels of a `side` x `side` patch that its box covers, (..., P, P).
+def _valid(layouts: Tensor, exists: Tensor, field: Field) -> Tensor:
+    """True where all boxes that exist are in the field and keep a gap, (B, T).
 
     Args:
-        boxes: (..., 4): top, left, height, width in pixels.
+        layouts: (B, T, L, 4).
+        exists: (B, L).
     """
-    step = torch.arange(side, device=boxes.device)
-    rows = step < boxes[..., 2, None]
-    columns = step < boxes[..., 3, None]
-    return rows[..., :, None] & columns[..., None, :]
-
-
-def _apart(layouts: Tensor, exists: Tensor) -> Tensor:
-    """True for layouts (B, T, L, 4) whose existing boxes keep a gap, (B, T)."""
+    valid = (field.holds(layouts) | ~exists[:, None]).all(dim=-1)
     start, stop = layouts[..., :2], layouts[..., :2] + layouts[..., 2:] + GAP
-    before = (stop[..., :, None, :] <= start[..., None, :, :]).any(dim=-1)
-    apart = before | before.mT  # (B, T, L, L)
-    counted = (exists[:, :, None] & exists[:, None, :]).triu(diagonal=1)
-    return (apart | ~counted[:, None]).flatten(2).all(dim=-1)
+    for second in range(1, layouts.shape[2]):
+        for first in range(second):
+            before = stop[:, :, first] <= start[:, :, second]  # (B, T, 2)
+            after = stop[:, :, second] <= start[:, :, first]
+            y, x = (before | after).unbind(dim=-1)
+            valid &= y | x | ~exists[:, None, second]  # slots are filled in order
+    return valid
 
 
 def _lattice(
@@ -152,11 +156,12 @@ def _lattice(
     bounds: tuple[Tensor, Tensor, Tensor, Tensor],
     num_slots: int,
     min_side: int,
-    generator: torch.Generator,
+    rank: Tensor,
 ) -> Tensor:
     """Boxes of `min_side` on distinct random cells within bounds, (B, L, 4).
 
-    Cells that lie in the field are taken before the others.
+    Cells that lie in the field are taken before the others, else in the order of
+    `rank`, (B, 64).
     """
     top, left, span_h, span_w = bounds
     height, width = field.size
@@ -171,7 +176,6 @@ def _lattice(
     y, x = y.clamp(max=height - min_side), x.clamp(max=width - min_side)
     side = torch.full_like(y, min_side)
     boxes = torch.stack([y, x, side, side], dim=-1)
-    rank = uniform(y.shape, (0.0, 1.0), generator)
     rank = rank + 2.0 * fits + 1.0 * field.holds(boxes)
     chosen = rank.topk(num_slots, dim=1).indices  # (B, L)
     return boxes.gather(1, chosen[..., None].expand(-1, -1, 4))

@@ -8,32 +8,26 @@ The label must be true: $n$ lesions have to be there to be seen. So lesions neve
 touch (`layout`), and the mean colour of each differs from that of what it covers by
 `MedMixConfig.visible` or more (`make_visible`).
 
-Axes: B images, L lesion slots, C channels, P x P pixels of the largest lesion.
+Axes: B images, L lesion slots, N lesions that exist, M pixels of all of them, C
+channels.
 """
 
-import math
 from dataclasses import dataclass, field, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from thesislib.augment.colour import (
-    JitterConfig,
-    apply_colour,
-    colour_map,
-    jitter_factors,
-)
+from thesislib.augment.colour import JitterConfig, colour_map, jitter_factors
 from thesislib.augment.draws import (
     augmentation,
     check_classes,
     check_images,
     happens,
-    normal_noise,
     uniform,
 )
 from thesislib.augment.fov import coarse_field
-from thesislib.augment.layout import Field, box_pixels, place
+from thesislib.augment.layout import Field, place
+from thesislib.augment.lesions import Lesions, sample
 from thesislib.errors import InputError
 
 SOURCE_TRIES = 8  # places looked at for a cut that lies in the source's field of view
@@ -120,19 +114,18 @@ def medmix(
 
     sizes = _draw_sizes(num_images, min(height, width), config, generator)
     boxes = place(fields, sizes, counts, config.min_side, generator)
-    sources, cuts = _draw_cuts(fields, boxes, config, generator)
-    patches = _deform(images, sources, cuts, config, generator)
-    exists = torch.arange(config.max_lesions, device=counts.device) < counts[:, None]
-    alpha = _shape(boxes, patches.shape[-1], min(height, width), config, generator)
-    alpha = alpha * exists[..., None, None]
-    return paste(images, patches, alpha, boxes, config.visible, config.texture)
+    lesions = Lesions(boxes, counts)
+    sources, cuts = _draw_cuts(fields, lesions, config, generator)
+    patches = _deform(images, lesions, sources, cuts, config, generator)
+    alpha = _shape(lesions, min(height, width), config, generator)
+    return paste(images, patches, alpha, lesions, config.visible, config.texture)
 
 
 def paste(
     images: Tensor,
     patches: Tensor,
     alpha: Tensor,
-    boxes: Tensor,
+    lesions: Lesions,
     visible: float,
     texture: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
@@ -140,38 +133,38 @@ def paste(
 
     Args:
         images: (B, C, H, W).
-        patches: (B, L, C, P, P) in [0, 1], upper left corner at that of the box.
-        alpha: Opacity, (B, L, P, P), 0 outside the lesion and where there is none.
-        boxes: (B, L, 4): top, left, height, width in pixels; they do not overlap.
+        patches: Colours in [0, 1], (M, C).
+        alpha: Opacity, (M,), 0 outside the lesion.
+        lesions: Where they go; they do not overlap.
         visible: Least change of mean colour, see `make_visible`; so is `texture`.
 
     Returns:
         Images and mask as `medmix`.
     """
-    num_images, channels, height, width = images.shape
-    step = torch.arange(patches.shape[-1], device=images.device)
-    y = (boxes[..., 0, None] + step).clamp(max=height - 1)  # (B, L, P)
-    x = (boxes[..., 1, None] + step).clamp(max=width - 1)
-    pixel = (y[..., None] * width + x[..., None, :]).flatten(1)  # (B, L P P)
-    flat, slots = images.flatten(2), patches.shape[1]
-    each = pixel.view(num_images, slots, 1, -1).expand(-1, -1, channels, -1)
-    covered = flat[:, None].expand(-1, slots, -1, -1).gather(3, each)
-    covered = covered.view_as(patches)
+    num_images, _, height, width = images.shape
+    index = lesions.index(images.shape)  # (M, C)
+    mixed = images.flatten()
+    mixed = mixed.clone() if mixed.data_ptr() == images.data_ptr() else mixed
+    covered = mixed.index_select(0, index.flatten()).view_as(patches)
+    patches = make_visible(patches, covered, alpha, lesions, visible, texture)
+    changed = covered + alpha[:, None] * (patches - covered)
+    mixed.index_copy_(0, index.flatten(), changed.clamp_(0.0, 1.0).flatten())
 
-    patches = make_visible(patches, covered, alpha, visible, texture)
-    change = alpha[:, :, None] * (patches - covered)  # (B, L, C, P, P)
-    # Boxes are disjoint: at most one addend a pixel differs from zero, so that the
-    # order of the additions does not matter.
-    change = change.transpose(1, 2).flatten(2)
-    index = pixel[:, None].expand(-1, channels, -1)
-    mixed = flat.scatter_add(2, index, change).clamp_(0.0, 1.0)
-    mask = torch.zeros(num_images, height * width, device=images.device)
-    mask.scatter_add_(1, pixel, (alpha > 0).float().flatten(1))
-    return mixed.view_as(images), mask.view(num_images, 1, height, width) > 0
+    mask = torch.zeros(
+        num_images * height * width, dtype=torch.bool, device=index.device
+    )
+    place = lesions.index(torch.Size((num_images, 1, height, width))).flatten()
+    mask.index_copy_(0, place, alpha > 0)
+    return mixed.view_as(images), mask.view(num_images, 1, height, width)
 
 
 def make_visible(
-    patches: Tensor, covered: Tensor, alpha: Tensor, visible: float, texture: float
+    patches: Tensor,
+    covered: Tensor,
+    alpha: Tensor,
+    lesions: Lesions,
+    visible: float,
+    texture: float,
 ) -> Tensor:
     r"""Shift a patch toward white or black until it differs from what it covers.
 
@@ -190,28 +183,36 @@ def make_visible(
     needs the smaller $t$ is taken.
 
     Args:
-        patches: p, (B, L, C, P, P).
-        covered: u, the image below, as `patches`.
-        alpha: Opacity, (B, L, P, P); mean above 2.3 `visible` in each lesion.
+        patches: p, (M, C).
+        covered: u, the image below, (M, C).
+        alpha: Opacity, (M,); mean above 2.3 `visible` in each lesion.
+        lesions: Which pixels belong together.
         visible: v, in [0, 1]; 0 leaves all patches as they are.
         texture: k.
     """
     if visible == 0:
         return patches
-    within = (alpha > 0).to(alpha.dtype)
-    within = within / within.sum(dim=(-2, -1), keepdim=True).clamp(min=1)
-    weight = alpha * within
-
-    def mean(values: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
-        columns = torch.stack(weights, dim=-1).flatten(2, 3)  # (B, L, P P, weights)
-        return (values.flatten(3) @ columns).unbind(dim=-1)  # (B, L, C) each
-
-    covered_mean, level = mean(covered, weight, within)
-    change = mean(patches, weight)[0] - covered_mean
-    to_black = covered_mean.mean(dim=-1)  # (B, L)
-    to_white = weight.sum(dim=(-2, -1)) - to_black
-    variance = mean(covered.square(), within)[0] - level.square()
-    spread = variance.clamp(min=0.0).sqrt().mean(dim=-1)
+    within = (alpha > 0).float()[:, None]
+    weight = alpha[:, None]
+    sums = lesions.total(
+        torch.cat(
+            [
+                weight * covered,
+                weight * (patches - covered),
+                within * covered,
+                within * covered.square(),
+                weight,
+                within,
+            ],
+            dim=1,
+        )
+    )
+    means = sums / sums[:, -1:].clamp(min=1)  # over the pixels of the lesion
+    channels = covered.shape[1]
+    under, change, level, square = means[:, :-2].split(channels, dim=1)  # (N, C)
+    to_black = under.mean(dim=-1)  # (N,)
+    to_white = means[:, -2] - to_black
+    spread = (square - level.square()).clamp(min=0.0).sqrt().mean(dim=-1)
     bound = 1.02 * visible + texture * spread  # 2 %: rounding, also to 8 bits
     bound = torch.minimum(bound, 0.9 * torch.maximum(to_black, to_white))
 
@@ -222,7 +223,7 @@ def make_visible(
     end = (t_white <= t_black).float()
     t = torch.minimum(t_white, t_black).clamp(0.0, 1.0)
     t = torch.where(change.abs().mean(dim=-1) < bound, t, 0.0)
-    t, end = t[..., None, None, None], end[..., None, None, None]
+    t, end = lesions.each(torch.stack([t, end], dim=1)).split(1, dim=1)
     return patches + t * (end - patches)
 
 
@@ -238,62 +239,56 @@ def _draw_sizes(
     return sizes.round().long().clamp(config.min_side, largest)
 
 
-def _patch_side(side: int, config: MedMixConfig) -> int:
-    """P, the largest side a lesion can have, pixels."""
-    stretch = math.sqrt(max(config.aspect[1], 1 / config.aspect[0]))
-    largest = min(math.ceil(config.size[1] * stretch * side), side // 2)
-    return max(config.min_side, largest)
-
-
 def _draw_cuts(
-    fields: Field, boxes: Tensor, config: MedMixConfig, generator: torch.Generator
+    fields: Field, lesions: Lesions, config: MedMixConfig, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Draw the source image of each lesion, (B, L), and the box cut there, (B, L, 4).
+    """Draw the source image of each lesion, (N,), and where it is cut, (N, 2).
 
     The first of `SOURCE_TRIES` places inside the source's field of view is taken,
     else the first of all.
+
+    Returns:
+        Sources, and top and left of the cut, pixels.
     """
-    num_images, num_slots, _ = boxes.shape
-    shape = (num_images, num_slots)
-    own = torch.arange(num_images, device=boxes.device)[:, None]
+    num_images, shape = len(fields.inside), (len(lesions),)
     other = 1 + (uniform(shape, (0.0, 1.0), generator) * (num_images - 1)).long()
     other = other.clamp(max=max(num_images - 1, 1))  # against rounding up
     same = happens(shape, config.same_image, generator)
-    sources = torch.where(same, own, (own + other) % num_images)
+    sources = torch.where(same, lesions.images, (lesions.images + other) % num_images)
 
-    top, left, span_h, span_w = (x[sources][..., None] for x in fields.bounds())
-    box_h, box_w = boxes[..., 2, None], boxes[..., 3, None]
+    top, left, span_h, span_w = (x[sources][:, None] for x in fields.bounds())
+    box_h, box_w = lesions.boxes[:, 2, None], lesions.boxes[:, 3, None]
     draw = uniform((2, *shape, SOURCE_TRIES), (0.0, 1.0), generator)
     y = top + (draw[0] * (span_h - box_h + 1).clamp(min=1)).long()
     x = left + (draw[1] * (span_w - box_w + 1).clamp(min=1)).long()
     y = torch.minimum(y, fields.size[0] - box_h)
     x = torch.minimum(x, fields.size[1] - box_w)
     cuts = torch.stack([y, x, box_h.expand_as(y), box_w.expand_as(x)], dim=-1)
-    inside = fields.holds(cuts, images=sources[..., None])
-    first = inside.to(torch.uint8).argmax(dim=-1)[..., None, None]  # (B, L, 1, 1)
-    return sources, cuts.gather(2, first.expand(-1, -1, 1, 4))[:, :, 0]
+    inside = fields.holds(cuts, images=sources[:, None])
+    first = inside.to(torch.uint8).argmax(dim=1)
+    return sources, cuts[torch.arange(len(cuts), device=first.device), first, :2]
 
 
 def _deform(
     images: Tensor,
+    lesions: Lesions,
     sources: Tensor,
     cuts: Tensor,
     config: MedMixConfig,
     generator: torch.Generator,
 ) -> Tensor:
-    """Cut patches and deform them, (B, L, C, P, P) in [0, 1].
+    """Cut patches and deform them, (M, C) in [0, 1].
 
     Order: fisheye and wave (one bilinear resampling), colour jitter, Gaussian noise.
     A patch without colour stays so.
     """
-    shape = sources.shape
-    side = _patch_side(min(images.shape[-2:]), config)
+    shape = (len(lesions),)
     chances = (config.jitter.probability, config.noise, config.fisheye, config.wave)
     chance = torch.tensor(chances, device=images.device)
-    happening = uniform((4, *shape), (0.0, 1.0), generator) < chance[:, None, None]
+    happening = uniform((4, *shape), (0.0, 1.0), generator) < chance[:, None]
     forced = uniform(shape, (0.0, 4.0), generator).long().clamp(max=3)
     if config.enforce:
-        kind = torch.arange(4, device=images.device)[:, None, None]
+        kind = torch.arange(4, device=images.device)[:, None]
         happening |= (kind == forced) & ~happening.any(dim=0)
     jittered, noisy, fisheye, wave = happening
 
@@ -301,90 +296,66 @@ def _deform(
     amplitude = uniform(shape, config.wave_amplitude, generator)
     amplitude = torch.where(wave, amplitude, 0.0)
     length = uniform(shape, config.wave_length, generator)
-    patches = _cut(images, sources, cuts, side, k, amplitude, length)
+    patches = _cut(images, lesions, sources, cuts, k, amplitude, length)
 
-    flat = patches.flatten(0, 1)  # (B L, C, P, P)
     factors = jitter_factors(shape, config.jitter, generator, applied=jittered)
-    factors = {name: value.flatten() for name, value in factors.items()}
-    flat = apply_colour(flat, *colour_map(_box_mean(flat, cuts), **factors))
+    mean = lesions.total(patches) / lesions.num_pixels[:, None]
+    matrix, bias = colour_map(mean, **factors)
+    matrix = lesions.each(matrix.flatten(1)).view(-1, 3, 3)
+    patches = (matrix * patches[:, None]).sum(dim=-1) + lesions.each(bias)
 
     sigma = torch.where(noisy, uniform(shape, config.noise_sigma, generator), 0.0)
     if config.noise > 0 or config.enforce:
-        noise = normal_noise(flat, generator)
-        flat = flat + sigma.flatten()[:, None, None, None] * noise
-    return flat.clamp(0.0, 1.0).view_as(patches)
+        noise = torch.randn(patches.shape, generator=generator, device=images.device)
+        colour = patches.amax(dim=1) - patches.amin(dim=1)
+        grey = lesions.each(lesions.largest(colour) < 1e-3)[:, None]
+        noise = torch.where(grey, noise[:, :1], noise)
+        patches = patches + lesions.each(sigma)[:, None] * noise
+    return patches.clamp(0.0, 1.0)
 
 
 def _cut(
     images: Tensor,
+    lesions: Lesions,
     sources: Tensor,
     cuts: Tensor,
-    side: int,
     k: Tensor,
     amplitude: Tensor,
     length: Tensor,
 ) -> Tensor:
-    r"""Cut boxes through a fisheye and a horizontal wave, (B, L, C, P, P).
+    r"""Cut boxes through a fisheye and a horizontal wave, (M, C).
 
     On the box as $(u, v) \in [-1, 1]^2$: fisheye $r \mapsto r^{1+k}$ for $r \le 1$
     (the middle is magnified), wave $v \mapsto v + 2 A \sin(2 \pi y / \lambda)$ with
-    $y = (u + 1) / 2$ the height in the box. A window around each box is copied first,
-    so that no whole image is.
+    $y = (u + 1) / 2$ the height in the box.
     """
-    height, width = images.shape[-2:]
-    window = min(side + 2 + side // 4, height, width)
-    cuts = cuts.flatten(0, 1)  # (N, 4), N = B L
-    win_y = (cuts[:, 0] - (window - side) // 2).clamp(min=0)
-    win_x = (cuts[:, 1] - (window - side) // 2).clamp(min=0)
-    win_y = torch.minimum(win_y, torch.tensor(height - window, device=win_y.device))
-    win_x = torch.minimum(win_x, torch.tensor(width - window, device=win_x.device))
-    # Windows are views of the image's memory; only those picked are copied.
-    windows = images.contiguous().unfold(2, window, 1).unfold(3, window, 1)
-    tissue = windows[sources.flatten(), :, win_y, win_x]  # (N, C, Q, Q)
-
-    k, amplitude, length = (x.flatten()[:, None, None] for x in (k, amplitude, length))
-    step = torch.arange(side, device=images.device) + 0.5
-    box_h, box_w = cuts[:, 2, None].float(), cuts[:, 3, None].float()
-    u = (2 * step / box_h - 1)[:, :, None]  # (N, P, 1)
-    v = (2 * step / box_w - 1)[:, None, :]  # (N, 1, P)
-    radius = (u.square() + v.square()).sqrt()
-    magnify = radius.clamp(1e-6, 1.0) ** k
-    shift = 2 * amplitude * torch.sin(torch.pi * (u + 1) / length)
-    row = (magnify * u + 1) / 2 * box_h[:, :, None]  # pixels from the box's edge
-    column = (magnify * v + shift + 1) / 2 * box_w[:, None, :]
-    row = row + (cuts[:, 0] - win_y)[:, None, None]
-    column = column + (cuts[:, 1] - win_x)[:, None, None]
-    grid = torch.stack([column, row], dim=-1) * (2 / window) - 1  # (N, P, P, 2)
-    patches = F.grid_sample(tissue, grid, padding_mode="border", align_corners=False)
-    return patches.view(*sources.shape, *patches.shape[1:])
-
-
-def _box_mean(patches: Tensor, boxes: Tensor) -> Tensor:
-    """Channel means inside the boxes, (N, C), for patches (N, C, P, P)."""
-    inside = box_pixels(boxes, patches.shape[-1]).flatten(0, 1).float()  # (N, P, P)
-    total = torch.einsum("ncij,nij->nc", patches, inside)
-    return total / inside.sum(dim=(1, 2))[:, None]
+    u, v = lesions.square()
+    numbers = torch.stack([k, 2 * amplitude, torch.pi / length], dim=1)
+    k, swing, wave = lesions.each(numbers).unbind(dim=1)
+    magnify = (u.square() + v.square()).sqrt().clamp(1e-6, 1.0) ** k
+    shift = swing * torch.sin(wave * (u + 1))
+    box = torch.cat([lesions.boxes[:, 2:] / 2, cuts - 0.5], dim=1)
+    half_h, half_w, top, left = lesions.each(box).unbind(dim=1)
+    y = top + (magnify * u + 1) * half_h
+    x = left + (magnify * v + shift + 1) * half_w
+    return sample(images, lesions.each(sources), y, x)
 
 
 def _shape(
-    boxes: Tensor,
-    side: int,
-    image_side: int,
-    config: MedMixConfig,
-    generator: torch.Generator,
+    lesions: Lesions, image_side: int, config: MedMixConfig, generator: torch.Generator
 ) -> Tensor:
-    r"""Opacity of each lesion, (B, L, P, P): feathered ellipse or hard rectangle.
+    r"""Opacity of each pixel, (M,): feathered ellipses and hard rectangles.
 
     The feather is $1 - \exp(-d^2 / 2 \sigma^2)$ at depth $d$ pixels below the rim, so
     it is opaque in the middle and nothing reaches beyond the ellipse. In small
     lesions $\sigma$ is an eighth of the shorter side at most.
     """
-    box_h, box_w = boxes[..., 2, None, None], boxes[..., 3, None, None]
-    step = torch.arange(side, device=boxes.device) + 0.5
-    u, v = 2 * step[:, None] / box_h - 1, 2 * step / box_w - 1
-    shorter = torch.minimum(box_h, box_w)
-    depth = (1 - (u.square() + v.square()).sqrt()).clamp(min=0.0) * shorter / 2
+    u, v = lesions.square()
+    shorter = lesions.boxes[:, 2:].amin(dim=1).float()
     sigma = (shorter / 8).clamp(max=max(config.feather * image_side, 1e-3))
-    soft = -torch.expm1(-0.5 * (depth / sigma).square())
-    ellipse = happens(boxes.shape[:2], config.ellipse, generator)[..., None, None]
-    return torch.where(ellipse, soft, box_pixels(boxes, side).float())
+    ellipse = happens((len(lesions),), config.ellipse, generator).float()
+    numbers = torch.stack([shorter / 2 / sigma, ellipse], dim=1)
+    scale, ellipse = lesions.each(numbers).unbind(dim=1)
+    depth = (1 - (u.square() + v.square()).sqrt()).clamp(min=0.0) * scale
+    soft = -torch.expm1(-0.5 * depth.square())
+    return torch.where(ellipse > 0, soft, 1.0)

@@ -18,7 +18,8 @@ from thesislib.augment.draws import (
     normal_noise,
 )
 from thesislib.augment.fov import coarse_field
-from thesislib.augment.layout import Field, box_pixels, place
+from thesislib.augment.layout import Field, place
+from thesislib.augment.lesions import Lesions
 from thesislib.augment.medmix import CUTMIX, MedMixConfig, paste
 from thesislib.augment.medmix import medmix as mix
 from thesislib.errors import InputError
@@ -143,10 +144,9 @@ def _cut_holes(
     sizes = torch.full((num_images, 3, 2), side, device=images.device)
     field = Field(inside, cell, (height, width))
     boxes = place(field, sizes, classes, min_side=4, generator=generator)
-    exists = torch.arange(3, device=images.device) < classes[:, None]
-    hole = box_pixels(boxes, side) & exists[..., None, None]
-    black = images.new_zeros(num_images, 3, channels, side, side)
-    return paste(images, black, hole.float(), boxes, HOLE_VISIBLE)
+    holes = Lesions(boxes, classes)
+    black = images.new_zeros(len(holes.lesion), channels)
+    return paste(images, black, black.new_ones(len(black)), holes, HOLE_VISIBLE)
 
 
 def _without_mask(
