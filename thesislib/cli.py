@@ -43,6 +43,15 @@ def data_check(given: argparse.Namespace) -> int:
     return 0 if usable else 1
 
 
+def data_fetch(given: argparse.Namespace) -> int:
+    """Download a dataset that anyone may download, and check it."""
+    from thesislib.datasets import fetch
+
+    folder = fetch.fetch(given.dataset, given.path)
+    print(f"{given.dataset} is complete in {folder}.")
+    return 0
+
+
 def runs_list(_: argparse.Namespace) -> int:
     """List the runs in the results folder and the recorded ones."""
     from thesislib.runs import atomic, record, recorded
@@ -121,6 +130,14 @@ def _parser() -> argparse.ArgumentParser:
     check = _add(data_commands, "check", data_check)
     check.add_argument("dataset", metavar="DATASET", help="a name from `data list`")
     check.add_argument("path", metavar="PATH", help="the dataset's folder")
+    fetch = _add(data_commands, "fetch", data_fetch)
+    fetch.add_argument("dataset", metavar="DATASET", help="mnist, fmnist or cifar10")
+    fetch.add_argument(
+        "path",
+        metavar="PATH",
+        nargs="?",
+        help="folder for its files; default where runs look for them",
+    )
 
     runs = commands.add_parser("runs", help="runs: list them, recompute what they say")
     runs_commands = runs.add_subparsers(required=True, metavar="COMMAND")

@@ -19,6 +19,7 @@ _FORMS = {  # form: folder, archive, ending of the files
     "python": ("cifar-10-batches-py", "cifar-10-python.tar.gz", ""),
     "binary": ("cifar-10-batches-bin", "cifar-10-binary.tar.gz", ".bin"),
 }
+_FOLDERS = tuple(folder for folder, _, _ in _FORMS.values())
 _LARGEST = 1 << 26  # bytes; a batch has 31 million
 _MD5 = {  # of the official files in Python's form, as torchvision checks them
     "data_batch_1": "c99cafc152244af753f735de768cd75f",
@@ -52,12 +53,7 @@ class Cifar10(PackedReader):
     licence = "none stated, cite the authors"
     fetch = "cifar-10-python.tar.gz by the command `thesislib data fetch cifar10`"
     layout = "data_batch_1 to data_batch_5 and test_batch, or the archive with them"
-    folders = (
-        *(folder for folder, _, _ in _FORMS.values()),
-        "cifar10",
-        "CIFAR10",
-        "cifar-10",
-    )
+    folders = ("cifar10", "CIFAR10", "cifar-10", *_FOLDERS)
     archives = tuple(archive for _, archive, _ in _FORMS.values())
     published: ClassVar = {"train": 50_000, "test": 10_000}
     size = _SIDE
@@ -107,12 +103,7 @@ class Cifar10(PackedReader):
         blobs = blobs or {path: path.read_bytes() for path in self.files(folder)}
         parts = []
         for path, blob in blobs.items():
-            images, labels = (_binary if path.suffix else _python)(path, blob)
-            if labels.max() > 9:
-                raise InputError(
-                    f"{path} holds the label {labels.max()}; labels go from 0 to 9."
-                )
-            parts.append((images, labels))
+            parts.append((_binary if path.suffix else _python)(path, blob))
         *train, test = parts
         train_labels = np.concatenate([labels for _, labels in train])
         found = {
@@ -187,6 +178,10 @@ def _binary(path: Path, blob: bytes) -> tuple[np.ndarray, np.ndarray]:
             f"{1 + _PIXELS} of one image and its label."
         )
     rows = np.frombuffer(blob, dtype=np.uint8).reshape(-1, 1 + _PIXELS)
+    if rows[:, 0].max() > 9:
+        raise InputError(
+            f"{path} holds the label {rows[:, 0].max()}; labels go from 0 to 9."
+        )
     return rows[:, 1:].reshape(-1, 3, _SIDE, _SIDE), rows[:, 0]
 
 
@@ -209,8 +204,8 @@ def _python(path: Path, blob: bytes) -> tuple[np.ndarray, np.ndarray]:
         )
     if min(labels) < 0 or max(labels) > 9:
         raise InputError(
-            f"{path} holds labels from {min(labels)} to {max(labels)}; they go from 0 "
-            "to 9."
+            f"{path} holds labels from {min(labels)} to {max(labels)}; labels go from "
+            "0 to 9."
         )
     images = data.reshape(-1, 3, _SIDE, _SIDE)
     return images, np.array(labels, dtype=np.uint8)

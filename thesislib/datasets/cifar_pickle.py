@@ -89,8 +89,9 @@ def _array(value: Any) -> Any:
     if not isinstance(value, _Array):
         return value
     match value.state:
-        case (_, tuple(shape), _Type(code="u1" | b"u1"), False | 0, bytes(data)):
+        case (_, tuple(shape), _Type(code="u1" | b"u1"), bool(fortran), bytes(data)):
             counts = all(type(n) is int and n >= 0 for n in shape)
             if counts and math.prod(shape) == len(data):
-                return np.frombuffer(data, dtype=np.uint8).reshape(shape)
+                flat = np.frombuffer(data, dtype=np.uint8)
+                return flat.reshape(shape, order="F" if fortran else "C")
     raise RefusedError("it holds an array that is no whole one of uint8")

@@ -202,7 +202,14 @@ class PackedClasses(ClassDataset):
             published_counts=None,
             partial=True,
         )
-        recorded = {"of": "training images only", "seed": seed} | wanted
+        trained = set(packed.image_digests(self.train_images.stored[own[both[within]]]))
+        judged = packed.image_digests(self.train_images.stored[test])
+        recorded = {
+            "of": "training images only",
+            "seed": seed,
+            **wanted,
+            "copies of training images": sum(one in trained for one in judged),
+        }
         return replace(
             data,
             counts=subsets.counts(data),

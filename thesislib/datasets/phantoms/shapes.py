@@ -2,8 +2,10 @@
 
 All classes cover the same area on average and share pose, size, shading, texture and
 noise, so that a class is told by its outline. There are no lesions and no difficulty:
-each class is the normal one in its turn. `benchmarks/phantom_calibration.py --shapes`
-prints what naive baselines make of it.
+each class is the normal one in its turn. It was set from naive baselines before a
+method was tried and is frozen with `generator_hash`: at 32 px the mean AUROC over
+classes of one-class nearest neighbours is 0.505 on intensity statistics and 0.883 on
+16 px thumbnails (`benchmarks/phantom_calibration.py --shapes`).
 """
 
 import hashlib
@@ -80,9 +82,9 @@ def draw(canvas: Canvas, classes: Tensor) -> Tensor:
     Returns:
         Images, (B, S, S), about 0 to 1.
     """
-    x, y = canvas.x + canvas.normal(0, 0.06), canvas.y + canvas.normal(0, 0.06)
+    x, y = canvas.x + canvas.normal(0, 0.05), canvas.y + canvas.normal(0, 0.05)
     x, y = x + 0.035 * canvas.noise(3), y + 0.035 * canvas.noise(3)
-    x, y = rotate(x, y, canvas.normal(0, 0.18))
+    x, y = rotate(x, y, canvas.normal(0, 0.14))
     x = x + canvas.normal(0, 0.08) * y
     stretch = torch.exp(canvas.normal(0, 0.08))
     size = torch.exp(canvas.normal(0, 0.11))
@@ -99,14 +101,15 @@ def draw(canvas: Canvas, classes: Tensor) -> Tensor:
 
     angle = canvas.uniform(0, 2 * math.pi)
     ramp = torch.cos(angle) * canvas.x + torch.sin(angle) * canvas.y
-    body = canvas.uniform(0.50, 0.90) + canvas.uniform(0.0, 0.20) * ramp
+    body = canvas.uniform(0.60, 0.90) + canvas.uniform(0.0, 0.20) * ramp
     body = body + canvas.uniform(0.02, 0.12) * canvas.fractal(4, 2)
-    ground = canvas.uniform(0.05, 0.25) + canvas.uniform(0.0, 0.10) * ramp
+    ground = canvas.uniform(0.05, 0.20) + canvas.uniform(0.0, 0.10) * ramp
     ground = ground + canvas.uniform(0.01, 0.08) * canvas.fractal(3, 2)
     image = ground + shape * (body - ground)
     return image + canvas.sensor_noise(0.03, 1)[:, 0]
 
 
+# Outlines: depth inside, about a distance, negative outside; at unit size.
 def disc(u: Tensor, v: Tensor) -> Tensor:
     return 1 - radius(u, v)
 
@@ -171,7 +174,6 @@ def drop(u: Tensor, v: Tensor) -> Tensor:
     return torch.maximum(cone, r - radius(u, v - (far - 1)))
 
 
-# Depth inside the outline, about a distance, at unit size.
 _DRAWN = (disc, ring, square, triangle, star, cross, crescent, heart, arrow, drop)
 OUTLINES = dict(zip(NAMES, _DRAWN, strict=True))
 
