@@ -60,12 +60,7 @@ def delong(
     scores = np.atleast_2d(check_scores(scores, len(abnormal)))
     clusters = check_patients(patients, len(abnormal))
     num_abnormal, num_normal = int(abnormal.sum()), int((~abnormal).sum())
-
-    among_all = _midranks(scores)
-    v10 = among_all[:, abnormal] - _midranks(scores[:, abnormal])
-    v10 /= num_normal  # (K, m)
-    v01 = among_all[:, ~abnormal] - _midranks(scores[:, ~abnormal])
-    v01 = 1 - v01 / num_abnormal  # (K, n)
+    v10, v01 = placements(abnormal, scores)
     aucs = v10.mean(axis=1)
 
     sum10, count10 = _sum_clusters(v10 - aucs[:, None], clusters[abnormal], clusters)
@@ -119,6 +114,24 @@ def compare(
     half = NormalDist().inv_cdf(0.5 + level / 2) * std
     p = 2 * NormalDist().cdf(-abs(difference) / std)
     return Contrast(difference, difference - half, difference + half, p)
+
+
+def placements(
+    abnormal: NDArray[np.bool_], scores: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """$V_{10}$ and $V_{01}$ of `delong`, whose means are both the AUROC.
+
+    Args:
+        abnormal: (N,), m true and n false.
+        scores: (K, N).
+
+    Returns:
+        $V_{10}$ of the abnormal images (K, m) and $V_{01}$ of the normal ones (K, n).
+    """
+    among_all = _midranks(scores)
+    below = among_all[:, abnormal] - _midranks(scores[:, abnormal])
+    above = among_all[:, ~abnormal] - _midranks(scores[:, ~abnormal])
+    return below / (~abnormal).sum(), 1 - above / abnormal.sum()
 
 
 def _midranks(scores: NDArray[np.float64]) -> NDArray[np.float64]:
