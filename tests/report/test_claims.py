@@ -213,12 +213,13 @@ def test_every_claim_is_listed_and_the_rest_is_not_implemented(made):
 
     assert [one.claim for one in found] == paper.claims()
     states = [one.state for one in found]
-    assert states.count("not run") == 19
-    assert states.count("not implemented") == 182 - 19
+    assert states.count("not run") == 19 + 14
+    assert states.count("not implemented") == 182 - 19 - 14
 
 
-def test_every_implemented_claim_is_tested_above():
-    from thesislib.report import claims, claims05  # noqa: F401
+def test_every_implemented_claim_is_tested():
+    from tests.report.test_claims06 import TESTED
+    from thesislib.report import claims, claims05, claims06  # noqa: F401
 
-    tested = {*ROWS, "C5-20", "C5-25", "C5-28", "CM-04"}  # CM-04 is C5-01
-    assert set(claims.JUDGES) == tested
+    here = {*ROWS, "C5-20", "C5-25", "C5-28", "CM-04"}  # CM-04 is C5-01
+    assert set(claims.JUDGES) == here | TESTED

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from thesislib.metrics.delong import delong as numpy_delong
 from thesislib.metrics.seeds import over_seeds_real
 from thesislib.report import intervals
 
@@ -177,3 +178,95 @@ def test_agrees_with_the_numpy_implementation(paired, patients):
     theirs = over_seeds_real(labels, scores[:3], minus, patients=patients)
     assert mean == pytest.approx(theirs.value)
     assert interval == pytest.approx((theirs.ci_low, theirs.ci_high))
+
+
+# --- recorded runs: standard errors in place of scores -------------------------------
+
+
+def test_equal_seeds_leave_delongs_interval():
+    mean, (low, high) = intervals.seeds_and_errors([0.8] * 3, [0.01] * 3)
+
+    assert mean == pytest.approx(0.8)
+    assert (low, high) == pytest.approx((0.8 - 0.0195996, 0.8 + 0.0195996), abs=1e-6)
+    assert intervals.seeds_and_errors([0.8], [0.01])[1] == pytest.approx((low, high))
+
+
+def test_errors_of_nought_leave_students_interval():
+    values = [0.71, 0.74, 0.69]
+
+    mean, interval = intervals.seeds_and_errors(values, [0.0] * 3)
+
+    assert mean == pytest.approx(np.mean(values))
+    assert interval == pytest.approx(intervals.student(values))
+
+
+@pytest.mark.parametrize("num_seeds", [2, 3, 5, 20])
+@pytest.mark.parametrize("share", np.logspace(-3, 3, 13))
+@pytest.mark.parametrize("correlation", [0.0, 0.3, 0.9, 1.0])
+def test_the_bound_is_never_narrower_than_the_known_covariance(
+    num_seeds, share, correlation
+):
+    """For any ratio of the images' to the seeds' variance and any covariance."""
+    steps = np.linspace(-1, 1, num_seeds)
+    values = (0.8 + 0.01 * steps / steps.std(ddof=1)).tolist()  # MS = 1e-4
+    variance = share * 1e-4
+    covariance = np.full((num_seeds, num_seeds), correlation * variance)
+
+    _, known = intervals.crossed(values, covariance.tolist())
+    _, bound = intervals.seeds_and_errors(values, [variance**0.5] * num_seeds)
+
+    assert bound[1] - bound[0] >= (known[1] - known[0]) * (1 - 1e-9)
+
+
+def test_the_bound_in_place_of_the_covariance_could_be_narrower():
+    """Why the two parts are added with quantiles of their own."""
+    values = [0.79, 0.81]
+
+    _, known = intervals.crossed(values, [[0.0, 0.0], [0.0, 0.0]])
+    _, plugged = intervals.crossed(values, [[0.0, 2e-4], [2e-4, 0.0]])
+
+    assert plugged[1] - plugged[0] < 0.5 * (known[1] - known[0])
+
+
+@pytest.mark.parametrize("noise", [0.05, 0.5, 2.0])
+def test_recorded_seeds_are_never_narrower_than_scored_ones(noise):
+    """On simulated scores, against the interval that the scores would give."""
+    generator = np.random.default_rng(7)
+    labels = np.repeat([0, 1], 40)
+    for _ in range(20):
+        case = generator.normal(0, 1, 80) + labels
+        scores = case + generator.normal(0, noise, (3, 80))
+        theirs = over_seeds_real(labels, scores)
+        pairs = (intervals.delong(labels.tolist(), [s.tolist()]) for s in scores)
+        aucs, errors = zip(*((auc, v**0.5) for (auc,), ((v,),) in pairs), strict=True)
+
+        mean, (low, high) = intervals.seeds_and_errors(aucs, errors)
+
+        assert mean == pytest.approx(theirs.value)
+        assert high - low >= theirs.ci_high - theirs.ci_low
+
+
+# --- influences ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("patients", [None, [f"p{i // 2}" for i in range(60)]])
+def test_influences_give_delongs_covariance(patients):
+    labels, scores = made_scores(num_seeds=2, num_images=60, seed=5)
+    names = patients or [str(i) for i in range(60)]
+
+    found = [intervals.influences(labels, one, names) for one in scores]
+
+    aucs, covariance = numpy_delong(labels, scores, patients)
+    np.testing.assert_allclose([auc for auc, _ in found], aucs)
+    mine = [[intervals.dot(a, b) for _, b in found] for _, a in found]
+    np.testing.assert_allclose(mine, covariance)
+
+
+def test_auroc_on_other_images_do_not_vary_together():
+    labels, (a, b) = made_scores(num_seeds=2)
+    names = [str(i) for i in range(len(labels))]
+
+    _, here = intervals.influences(labels, a, names)
+    _, there = intervals.influences(labels, b, [f"other {name}" for name in names])
+
+    assert intervals.dot(here, there) == 0

@@ -34,7 +34,7 @@ HOLDS, DIRECTION, UNDECIDED, FAILS = (
     "undecided",
     "fails",
 )
-_WORST_FIRST = (FAILS, UNDECIDED, DIRECTION, HOLDS)
+WORST_FIRST = (FAILS, UNDECIDED, DIRECTION, HOLDS)
 PMSACL, PADIM, SIMCLR = "pmsacl-padim", "padim", "simclr-padim"
 
 
@@ -45,12 +45,13 @@ class Finding:
     state: str  # HOLDS, DIRECTION, UNDECIDED or FAILS
     detail: str  # the numbers, in words
     results: tuple[Result, ...]
+    notes: tuple[str, ...] = ()  # what keeps it from being the claim's own setting
 
     @property
     def reasons(self) -> list[str]:
         """Why it is only indicative; empty if it carries a verdict."""
-        found = (reason for result in self.results for reason in result.reasons)
-        return list(dict.fromkeys(found))
+        found = [reason for result in self.results for reason in result.reasons]
+        return list(dict.fromkeys([*self.notes, *found]))
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def claim(*names: str, part: str = "") -> Callable[[Judge], Judge]:
 
 def judge_all(ledger: Ledger) -> list[Judged]:
     """All claims in the order of the texts, each judged from its best rows."""
-    import thesislib.report.claims05  # noqa: F401  registers its claims
+    from thesislib.report import claims05, claims06  # noqa: F401  register theirs
 
     views = _views(ledger.designs)
     judged = []
@@ -184,7 +185,7 @@ def gains(
     if all_of and any(result is None for result, *_ in found):
         return None
     parts = [
-        (_gain_state(result, size, delta(a)), result, a, b, size)
+        (gain_state(result, size, delta(a)), result, a, b, size)
         for result, a, b, size in found
         if result is not None
     ]
@@ -194,10 +195,11 @@ def gains(
         + (f"(claimed {size:+.3f})" if size is not None else "(claimed: a gain)")
         for _, result, a, b, size in parts
     ]
-    return _together([(state, result) for state, result, *_ in parts], details)
+    return together([(state, result) for state, result, *_ in parts], details)
 
 
-def _gain_state(result: Result, size: float | None, tolerance: float) -> str:
+def gain_state(result: Result, size: float | None, tolerance: float) -> str:
+    """State of a claimed gain of `size`, or of any gain if that is None."""
     if result.ci_low is None or result.ci_high is None:
         return UNDECIDED
     if result.ci_high <= 0:
@@ -229,14 +231,14 @@ def values(view: View, *cells: Cell) -> Finding | None:
         for result, one in found
     ]
     judged = [(states[placement(one, result)], result) for result, one in found]
-    return _together(judged, details)
+    return together(judged, details)
 
 
-def _together(parts: list[tuple[str, Result]], details: list[str]) -> Finding | None:
-    """The weakest part decides."""
+def together(parts: list[tuple[str, Result]], details: list[str]) -> Finding | None:
+    """Several (state, result) as one finding: the weakest part decides."""
     if not parts:
         return None
-    state = min((state for state, _ in parts), key=_WORST_FIRST.index)
+    state = min((state for state, _ in parts), key=WORST_FIRST.index)
     return Finding(state, "; ".join(details), tuple(result for _, result in parts))
 
 
@@ -249,6 +251,7 @@ def merged(view: View, *findings: Finding | None) -> Finding | None:
         findings = tuple(finding for finding in findings if finding is not None)
     if not findings or any(finding is None for finding in findings):
         return None
-    state = min((finding.state for finding in findings), key=_WORST_FIRST.index)
+    state = min((finding.state for finding in findings), key=WORST_FIRST.index)
     results = tuple(result for finding in findings for result in finding.results)
-    return Finding(state, "; ".join(f.detail for f in findings), results)
+    notes = tuple(note for finding in findings for note in finding.notes)
+    return Finding(state, "; ".join(f.detail for f in findings), results, notes)

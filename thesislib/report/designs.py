@@ -1,7 +1,7 @@
 """Designs: runs that differ in the seed alone, and their numbers over seeds."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
@@ -14,6 +14,7 @@ from thesislib.runs import recorded
 from thesislib.runs.record import quantity
 
 MIN_SEEDS = {"real": 3, "phantom": 5}
+CLASSES = {"mnist": 10, "fmnist": 10, "cifar10": 10, "mvtec": 15}  # one-class problems
 # Rooms of the package that cannot change a number.
 ONLOOKERS = ("figures", "paper", "report", "runs")
 OVER_ERRORS = "t over seeds and DeLong errors within runs, in quadrature"
@@ -39,6 +40,7 @@ class Result:
     preset: str
     reading: str
     settings: str  # "thesis" or "ours"
+    classes: str  # "3 of 10 classes" where a mean leaves some out, else ""
     recorded: bool
     finished: str
     runs: tuple[str, ...]  # where they were found
@@ -54,6 +56,8 @@ class Result:
             reasons.append("partial data")
         if self.settings != "thesis":
             reasons.append(f"own protocol ({self.preset})")
+        if self.classes:
+            reasons.append(self.classes)
         count, needed = len(self.seeds), MIN_SEEDS[self.source]
         if count < needed:
             reasons.append(f"{count} seed{'s' * (count > 1)} of {needed}")
@@ -155,20 +159,34 @@ class Design:
 
     def difference(self, key: Address | str, minus: Address | str) -> Result | None:
         """One row minus another, paired by seed; None without common seeds."""
-        stated, other = self.rows[key], self.rows[minus]
-        common = {run.seed for run, _ in stated} & {run.seed for run, _ in other}
-        stated = [pair for pair in stated if pair[0].seed in common]
-        other = [pair for pair in other if pair[0].seed in common]
-        if not common:
+        return self.contrast([key], [minus])
+
+    def contrast(
+        self, plus: Sequence[Address | str], minus: Sequence[Address | str]
+    ) -> Result | None:
+        """Some rows minus others, paired by seed; None without common seeds.
+
+        `contrast([a, d], [b, c])` is (a - b) - (c - d), how much more a falls to b
+        than c falls to d.
+        """
+        keys = (*plus, *minus)
+        seeds = [{run.seed for run, _ in self.rows[key]} for key in keys]
+        if not (common := set.intersection(*seeds)):
             return None
-        pairs = zip(stated, other, strict=True)
-        values = [float(a["value"]) - float(b["value"]) for (_, a), (_, b) in pairs]
+        terms = [
+            [pair for pair in self.rows[key] if pair[0].seed in common] for key in keys
+        ]
+        signs = [1] * len(plus) + [-1] * len(minus)
+        values = [
+            sum(sign * float(row["value"]) for sign, (_, row) in _signed(signs, pairs))
+            for pairs in zip(*terms, strict=True)
+        ]
         std = stdev(values) if len(values) > 1 else None
         kind = "Student's t over seeds"
         found = (fmean(values), intervals.student(values), kind)
         if self.runs[0].source != "phantom":
-            found = _difference(stated, other, values) or found
-        return self._result(stated, values, std, *found)
+            found = _contrast(terms, signs, values) or found
+        return self._result(terms[0], values, std, *found)
 
     def _result(
         self,
@@ -199,11 +217,20 @@ class Design:
             preset=first.preset,
             reading=first.reading,
             settings="thesis" if thesis else "ours",
+            classes=_classes(first, stated[0][1]["metric"]),
             recorded=any(run.recorded for run in runs),
             finished=max(run.finished for run in runs),
             runs=tuple(run.where for run in runs),
             seals=tuple(run.record["seal"] for run in runs),
         )
+
+
+def _classes(run: Run, metric: str) -> str:
+    """How many classes a mean over the classes of a benchmark took, if not all."""
+    part = metric.partition("@")[2].partition("/")[2]
+    taken, number = len(run.resolved.get("classes") or ()), CLASSES.get(run.dataset, 0)
+    is_mean = part in ("", "mean")
+    return f"{taken} of {number} classes" if is_mean and 0 < taken < number else ""
 
 
 def _changed_between(runs: list[Run]) -> list[str]:
@@ -240,7 +267,7 @@ def _interval(
     if stated[0][0].source == "phantom":
         return mean, intervals.student(values), "Student's t over seeds"
     if _is_auroc(stated):
-        if found := _on_shared_images(stated):
+        if found := _on_shared_images([stated], [1]):
             return found
         errors = [run.error(row) for run, row in stated]
         if None not in errors:
@@ -249,71 +276,74 @@ def _interval(
     return mean, intervals.seeds_and_images(values, within), kind
 
 
-def _difference(
-    stated: Stated, minus: Stated, values: list[float]
-) -> tuple[float, intervals.Interval | None, str] | None:
-    """Interval of a mean difference on real data, seeds and images counted.
+def _signed(signs: list[int], pairs: Iterable) -> Iterable[tuple[int, Any]]:
+    return zip(signs, pairs, strict=True)
 
-    Where the two rows cannot be compared image by image, their images' shares are
-    added in full, the worst case for any correlation between the two. None if a run
-    states no interval.
+
+def _contrast(
+    terms: list[Stated], signs: list[int], values: list[float]
+) -> tuple[float, intervals.Interval | None, str] | None:
+    """Interval of a signed sum of rows on real data, seeds and images counted.
+
+    Where the rows cannot be compared image by image, their images' shares are added
+    in full, the worst case for any correlation between them. None if a run states no
+    interval.
     """
-    if _is_auroc(stated):
-        if found := _on_shared_images(stated, minus):
+    by_seed = list(zip(*terms, strict=True))  # per seed one (run, row) a term
+    if all(_is_auroc(stated) for stated in terms):
+        if found := _on_shared_images(terms, signs):
             return found
-        pairs = list(zip(stated, minus, strict=True))
-        errors = [_contrast(a, b) for a, b in pairs]
+        errors = [_error(pairs) for pairs in by_seed]
         if None not in errors:
             return *intervals.seeds_and_errors(values, errors), OVER_ERRORS
-    rows = [row for _, row in (*stated, *minus)]
-    if any(row["ci_low"] is None or row["ci_high"] is None for row in rows):
-        return None
-    within = [
-        (a["ci_low"] - b["ci_high"], a["ci_high"] - b["ci_low"])
-        for (_, a), (_, b) in zip(stated, minus, strict=True)
-    ]
-    kind = "t over seeds and both intervals within runs, in quadrature"
+    within = []
+    for pairs in by_seed:
+        ends = [(row["ci_low"], row["ci_high"]) for _, row in pairs]
+        if any(None in pair for pair in ends):
+            return None
+        low = sum(s * (e[0] if s > 0 else e[1]) for s, e in _signed(signs, ends))
+        high = sum(s * (e[1] if s > 0 else e[0]) for s, e in _signed(signs, ends))
+        within.append((low, high))
+    kind = "t over seeds and all intervals within runs, in quadrature"
     return fmean(values), intervals.seeds_and_images(values, within), kind
 
 
-def _contrast(a: tuple[Run, dict], b: tuple[Run, dict]) -> float | None:
-    """Standard error of the difference of two rows of a run whose scores are gone.
+def _error(pairs: Sequence[tuple[Run, dict[str, Any]]]) -> float | None:
+    """Standard error of a signed sum of rows of one run whose scores are gone.
 
-    Taken from the run's own DeLong contrast if it states that one, else at most the
-    sum of the two errors.
+    Taken from the run's own DeLong contrast if it states just that one, else at most
+    the sum of all errors.
     """
-    run, row = a
-    wanted = (row["row"], {"minus": b[1]["row"]}, "auc difference")
-    for one in run.record["rows"] if not (row["setting"] or b[1]["setting"]) else ():
-        if (one["row"], one["setting"], one["metric"]) == wanted:
-            return (one["ci_high"] - one["ci_low"]) / (2 * intervals.NORMAL)
-    errors = (run.error(row), b[0].error(b[1]))
+    (run, row), *rest = pairs
+    if len(rest) == 1 and not row["setting"] and not rest[0][1]["setting"]:
+        wanted = (row["row"], {"minus": rest[0][1]["row"]}, "auc difference")
+        for one in run.record["rows"]:
+            if (one["row"], one["setting"], one["metric"]) == wanted:
+                return (one["ci_high"] - one["ci_low"]) / (2 * intervals.NORMAL)
+    errors = [run.error(row) for run, row in pairs]
     return None if None in errors else sum(errors)
 
 
 def _on_shared_images(
-    stated: Stated, minus: Stated | None = None
+    terms: list[Stated], signs: list[int]
 ) -> tuple[float, intervals.Interval, str] | None:
-    """Mean AUROC, or mean difference of two, with its interval over seeds and images.
+    """Mean of a signed sum of AUROCs, with its interval over seeds and images.
 
-    None unless the scores of all are at hand and every seed has the same images.
-    The two rows of a difference may have test sets that only overlap.
+    None unless the scores of all are at hand. Seeds, and the terms of the sum, may
+    have test sets that only overlap, as when contaminating images leave them.
     """
-    mine = [run.influence(row) for run, row in stated]
-    other = [run.influence(row) for run, row in minus or ()]
-    for found in (mine, other):
-        if None in found or len({influence.images for influence in found}) > 1:
+    values, shares = [], []
+    for pairs in zip(*terms, strict=True):
+        found = [run.influence(row) for run, row in pairs]
+        if None in found:
             return None
-    values = [influence.value for influence in mine]
-    shares = [influence.shares for influence in mine]
-    if minus is not None:
-        values = [a - b.value for a, b in zip(values, other, strict=True)]
-        shares = [_less(a, b.shares) for a, b in zip(shares, other, strict=True)]
+        values.append(sum(s * one.value for s, one in _signed(signs, found)))
+        total: intervals.Influences = {}
+        for sign, one in _signed(signs, found):
+            for name, share in one.shares.items():
+                total[name] = total.get(name, 0.0) + sign * share
+        shares.append(total)
     covariance = [[intervals.dot(a, b) for b in shares] for a in shares]
     mean, interval = intervals.crossed(values, covariance)
     kind = "Obuchowski-Rockette over seeds and images"
-    return mean, interval, kind if len(stated) > 1 else "DeLong within the run"
-
-
-def _less(a: intervals.Influences, b: intervals.Influences) -> intervals.Influences:
-    return {name: a.get(name, 0.0) - b.get(name, 0.0) for name in a.keys() | b.keys()}
+    return mean, interval, kind if len(values) > 1 else "DeLong within the run"

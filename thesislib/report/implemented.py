@@ -10,7 +10,7 @@ the quantity (5.1).
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +52,8 @@ class Counterpart:
         given = [("dataset", self.dataset), ("source", "real"), ("preset", "paper")]
         given += [("seed", "0"), *self.parameters]
         options = " ".join(f"-p {name} {value}" for name, value in given)
-        output = f"book/runs/{self.chapter}-{self.dataset}-paper-s0.ipynb"
+        words = [self.chapter, self.dataset, *(value for _, value in self.parameters)]
+        output = f"book/runs/{'-'.join(words)}-paper-s0.ipynb"
         return f"papermill chapters/{self.chapter}.ipynb {output} {options}"
 
 
@@ -63,8 +64,9 @@ class Rule:
     chapter: str
     tables: tuple[str, ...]
     row: str
-    addresses: tuple[Callable[[Cell], Address | None], ...]
+    addresses: tuple[Callable[[Cell], Iterable[Address]], ...]
     fits: Callable[[Cell], bool] = lambda cell: True
+    parameters: Callable[[Cell], tuple[tuple[str, str], ...]] = lambda cell: ()
 
 
 def address(
@@ -77,17 +79,18 @@ def address(
     return Address(table, row, json.dumps(found["setting"], sort_keys=True), metric)
 
 
-def home(cell: Cell) -> Address | None:
+def home(cell: Cell) -> list[Address]:
     """Home of a detection or localisation metric of chapter 5."""
     for tables in (DETECTION, LOCALISATION):
         table = tables.get(cell.dataset)
         if table and (found := address(table, cell.row, {}, cell.quantity)):
-            return found
-    return None
+            return [found]
+    return []
 
 
-def itself(cell: Cell) -> Address | None:
-    return address(cell.table, cell.row, cell.setting, cell.metric)
+def itself(cell: Cell) -> list[Address]:
+    found = address(cell.table, cell.row, cell.setting, cell.metric)
+    return [found] if found else []
 
 
 def full(cell: Cell) -> bool:
@@ -95,7 +98,70 @@ def full(cell: Cell) -> bool:
     return cell.ours
 
 
+# Chapter 6 prints a mean over classes again beside the classes, in appendix A.
+MEANS = {"6.1": ("A.2", "A.3", "A.4"), "6.2": ("A.1",), "6.3": ("A.5",)}
+ALL_TERMS = {"components": ["rec", "gac", "inter"]}
+AGAIN = (  # and the full method in its ablations: one quantity, four printings
+    (
+        ("6.1", {"pretrain": "imagenet"}, "auc@cifar10"),
+        ("A.4", {"pretrain": "imagenet"}, "auc@cifar10/mean"),
+        ("6.6", {"train_fraction": 1.0}, "auc@cifar10"),
+        ("6.5", ALL_TERMS, "auc_full"),
+    ),
+    (
+        ("6.2", {"pretrain": "imagenet"}, "auc"),
+        ("A.1", {"pretrain": "imagenet"}, "auc@mvtec/mean"),
+        ("6.6", {"train_fraction": 1.0}, "auc@mvtec"),
+    ),
+    (
+        ("6.6", {"train_fraction": 0.2}, "auc@cifar10"),
+        ("6.5", ALL_TERMS, "auc_small20"),
+    ),
+    (
+        ("6.7", {"contamination": 0.1}, "auc@cifar10"),
+        ("6.5", ALL_TERMS, "auc_contaminated10"),
+    ),
+)
+
+
+def again(cell: Cell) -> list[Address]:
+    """Where else chapter 6 prints the number of this cell."""
+    found = [_mean(cell)]
+    mine = itself(cell)
+    for group in AGAIN if cell.row == "igd" else ():
+        places = [address(table, "igd", *rest) for table, *rest in group]
+        found += places if mine[0] in places else []
+    return [place for place in found if place is not None]
+
+
+def _mean(cell: Cell) -> Address | None:
+    """The mean over classes in the other of its two tables."""
+    setting = {k: v for k, v in cell.setting.items() if k == "pretrain"}
+    for total, by_class in MEANS.items():
+        if cell.table == total:
+            for table in by_class:
+                metric = f"{cell.quantity}@{cell.dataset}/mean"
+                if found := address(table, cell.row, setting, metric):
+                    return found
+        elif cell.table in by_class and cell.part == "mean":
+            for metric in (f"{cell.quantity}@{cell.dataset}", cell.quantity):
+                if found := address(total, cell.row, setting, metric):
+                    return found
+    return None
+
+
+def start(cell: Cell) -> tuple[tuple[str, str], ...]:
+    """Chapter 6's parameter for the encoder that a row starts from."""
+    return (("start", cell.setting["pretrain"]),)
+
+
+def from_scratch(cell: Cell) -> bool:
+    return cell.setting.get("pretrain") == "scratch"
+
+
 _PADIM = (*DETECTION.values(), *LOCALISATION.values(), "5.9", "MSACL-1", "MSACL-2")
+_BASELINES = ("6.1", "A.2", "A.4")
+_IGD = (*(f"6.{n}" for n in range(1, 8)), *(f"A.{n}" for n in range(1, 6)))
 RULES = (
     Rule("05_pmsacl", (*_PADIM, "7.1", "7.3"), "padim", (itself, home)),
     Rule("05_pmsacl", _PADIM, "pmsacl-padim", (itself, home)),
@@ -103,6 +169,15 @@ RULES = (
     Rule("05_pmsacl", ("5.8", "MSACL-3"), "pmsacl-padim", (itself, home), full),
     Rule("05_pmsacl", ("5.8",), "pmsacl-padim", (itself,)),
     Rule("05_pmsacl", ("5.9",), "simclr-padim", (itself,)),
+    Rule("06_igd", _IGD, "igd", (itself, again), parameters=start),
+    *(
+        Rule("06_igd", ("6.6", "6.7"), row, (itself,), parameters=start)
+        for row in ("dsvdd", "dsvdd-rec")
+    ),
+    *(
+        Rule("06_igd", _BASELINES, row, (itself, again), from_scratch, start)
+        for row in ("dae", "vae", "kde", "ocsvm", "dsvdd")
+    ),
 )
 
 
@@ -110,6 +185,11 @@ def counterpart(cell: Cell) -> Counterpart | None:
     """Our counterpart of a published cell, None if it is not implemented yet."""
     for rule in RULES:
         if cell.table in rule.tables and cell.row == rule.row and rule.fits(cell):
-            found = [one for find in rule.addresses if (one := find(cell))]
-            return Counterpart(rule.chapter, cell.dataset, tuple(dict.fromkeys(found)))
+            found = [one for find in rule.addresses for one in find(cell)]
+            return Counterpart(
+                rule.chapter,
+                cell.dataset,
+                tuple(dict.fromkeys(found)),
+                rule.parameters(cell),
+            )
     return None

@@ -21,6 +21,8 @@ from thesislib.report import intervals
 from thesislib.runs import recorded
 from thesislib.runs.record import MIME, Key, behind, canonical, is_sealed, read
 
+COLUMNS = ("row", "setting", "id", "label", "patient", "score")  # as the store has
+
 
 class Lines(NamedTuple):
     """Scores of one row as `scores.csv` has them, in its order."""
@@ -41,7 +43,6 @@ class Influence(NamedTuple):
 
     value: float
     shares: intervals.Influences
-    images: frozenset[tuple[str, str, int]]  # setting, id and label of all scored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,19 +136,14 @@ class Run:
         keys = behind(row, self._scores.keys())
         if not keys:
             return None
-        parts = [(key, self._scores[key]) for key in keys]
         aucs, shares = [], {}
-        for _, lines in parts:
+        for key in keys:
+            lines = self._scores[key]
             auc, found = intervals.influences(lines.labels, lines.scores, lines.names)
             aucs.append(auc)
             for name, share in found.items():
-                shares[name] = shares.get(name, 0.0) + share / len(parts)
-        images = frozenset(
-            (key[1], name, label)
-            for key, lines in parts
-            for name, label in zip(lines.ids, lines.labels, strict=True)
-        )
-        return Influence(sum(aucs) / len(aucs), shares, images)
+                shares[name] = shares.get(name, 0.0) + share / len(keys)
+        return Influence(sum(aucs) / len(aucs), shares)
 
     def error(self, row: dict[str, Any]) -> float | None:
         """DeLong standard error of an AUROC row: as recorded, else from the scores."""
@@ -163,13 +159,17 @@ class Run:
         if self.folder is None or not (path := self.folder / "scores.csv").is_file():
             return found
         with path.open(encoding="utf-8", newline="") as file:
-            for line in csv.DictReader(file):
-                key = (line["row"], line["setting"])
-                lines = found.setdefault(key, Lines([], [], [], []))
-                lines.ids.append(sys.intern(line["id"]))
-                lines.labels.append(int(line["label"]))
-                lines.scores.append(float(line["score"]))
-                lines.patients.append(sys.intern(line.get("patient") or ""))
+            reader = csv.reader(file)
+            places = {name: i for i, name in enumerate(next(reader, ()))}
+            row, setting, image, label, patient, score = map(places.get, COLUMNS)
+            for line in reader:
+                lines = found.setdefault(
+                    (line[row], line[setting]), Lines([], [], [], [])
+                )
+                lines.ids.append(sys.intern(line[image]))
+                lines.labels.append(int(line[label]))
+                lines.patients.append(sys.intern(line[patient]))
+                lines.scores.append(float(line[score]))
         return {
             key: lines if all(lines.patients) else lines._replace(patients=None)
             for key, lines in found.items()
