@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from thesislib.errors import InputError
-from thesislib.metrics.classes import over_classes
+from thesislib.metrics.classes import apart, over_classes
 from thesislib.metrics.delong import delong
 
 
@@ -64,3 +64,17 @@ def test_shapes_and_missing_classes_are_refused():
         over_classes(labels, scores[:, :-1])
     with pytest.raises(InputError):
         over_classes(np.ones_like(labels), scores)
+
+
+def test_classes_with_images_of_their_own_are_independent():
+    first, second = _benchmark(seed=0), _benchmark(num_images=300, seed=1)
+    labels, scores = [first[0][0], second[0][1]], [first[1][0], second[1][1]]
+
+    classes, mean = apart(labels, scores)
+
+    halves = [(c.ci_high - c.ci_low) / 2 for c in classes]
+    assert (mean.ci_high - mean.ci_low) / 2 == pytest.approx(np.hypot(*halves) / 2)
+    assert mean.value == pytest.approx(np.mean([c.value for c in classes]))
+    assert mean.n == 900
+    with pytest.raises(InputError, match="apart"):
+        over_classes(labels, scores)

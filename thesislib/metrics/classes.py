@@ -1,5 +1,6 @@
 """AUROCs of the one-class protocol: each class is normal in its turn, Section 6.4.1."""
 
+from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -12,7 +13,7 @@ from thesislib.metrics.inputs import check_labels, check_scores
 
 
 def over_classes(
-    labels: ArrayLike, scores: ArrayLike, level: float = 0.95
+    labels: Sequence[ArrayLike], scores: Sequence[ArrayLike], level: float = 0.95
 ) -> tuple[list[Estimate], Estimate]:
     r"""AUROC of every class, and their mean, on test images that all classes share.
 
@@ -37,29 +38,60 @@ def over_classes(
     Raises:
         InputError: If shapes differ, or a class lacks normal or abnormal images.
     """
-    labels, scores = np.atleast_2d(labels), np.atleast_2d(scores)
-    if labels.shape != scores.shape:
+    found = _influences(labels, scores)
+    if len({len(moved) for _, moved in found}) > 1:
         raise InputError(
-            f"labels have shape {labels.shape} and scores {scores.shape}; they must "
-            "be equal, (classes, images)."
+            "the classes have different numbers of test images, so they do not share "
+            "them; use apart."
         )
-    found = [_influence(*pair) for pair in zip(labels, scores, strict=True)]
-    aucs = np.array([auc for auc, _ in found])
-    influence = np.stack([part for _, part in found])
-    num_images = labels.shape[1]
+    aucs = [auc for auc, _ in found]
+    shared = np.mean([moved for _, moved in found], axis=0)
+    classes = [_estimate(auc, _variance(moved), moved, level) for auc, moved in found]
+    return classes, _estimate(np.mean(aucs), _variance(shared), shared, level)
 
-    def estimate(value: float, moved: NDArray[np.float64]) -> Estimate:
-        variance = (moved**2).sum() * num_images / (num_images - 1)
-        half = NormalDist().inv_cdf(0.5 + level / 2) * variance**0.5
-        return Estimate(
-            float(value),
-            max(0.0, float(value - half)),
-            min(1.0, float(value + half)),
-            num_images,
-        )
 
-    classes = [estimate(*pair) for pair in zip(aucs, influence, strict=True)]
-    return classes, estimate(aucs.mean(), influence.mean(axis=0))
+def apart(
+    labels: Sequence[ArrayLike], scores: Sequence[ArrayLike], level: float = 0.95
+) -> tuple[list[Estimate], Estimate]:
+    """As `over_classes`, where each class has test images of its own (MVTec AD).
+
+    The AUROCs are then independent: the mean's variance is the sum of theirs over K^2.
+
+    Args:
+        labels: K times (N_k,).
+        scores: As `labels`.
+        level: Coverage of the intervals.
+    """
+    found = _influences(labels, scores)
+    aucs, all_moved = [auc for auc, _ in found], [moved for _, moved in found]
+    classes = [_estimate(auc, _variance(moved), moved, level) for auc, moved in found]
+    variance = sum(map(_variance, all_moved)) / len(found) ** 2
+    images = np.concatenate(all_moved)
+    return classes, _estimate(np.mean(aucs), variance, images, level)
+
+
+def _influences(
+    labels: Sequence[ArrayLike], scores: Sequence[ArrayLike]
+) -> list[tuple[float, NDArray[np.float64]]]:
+    for label, score in zip(labels, scores, strict=True):
+        if np.shape(label) != np.shape(score):
+            raise InputError(
+                f"labels have shape {np.shape(label)} and scores {np.shape(score)}; "
+                "they must be equal for every class."
+            )
+    return [_influence(*pair) for pair in zip(labels, scores, strict=True)]
+
+
+def _variance(moved: NDArray[np.float64]) -> float:
+    return float((moved**2).sum() * len(moved) / (len(moved) - 1))
+
+
+def _estimate(
+    value: float, variance: float, images: NDArray[np.float64], level: float
+) -> Estimate:
+    half = NormalDist().inv_cdf(0.5 + level / 2) * variance**0.5
+    low, high = max(0.0, value - half), min(1.0, value + half)
+    return Estimate(float(value), float(low), float(high), len(images))
 
 
 def _influence(labels: NDArray, scores: NDArray) -> tuple[float, NDArray[np.float64]]:
