@@ -34,6 +34,7 @@ class IGDConfig:
     # Networks
     num_features: int = 128  # Z
     base_width: int = 64  # channels; 512 in the last block
+    critic_width: int = 64  # the same of the critic
     residual: bool = True  # blocks of the authors' program; else plain ones, ours
 
     # Loss
@@ -262,11 +263,12 @@ class IGD(nn.Module):
     ) -> None:
         super().__init__()
         sizes = (image_size, num_channels, config.base_width)
+        of_critic = (image_size, num_channels, config.critic_width)
         self.encoder = encoder or Encoder(
             *sizes, config.num_features, residual=config.residual
         )
         self.decoder = Decoder(*sizes, config.num_features, residual=config.residual)
-        self.critic = Critic(*sizes, residual=config.residual)
+        self.critic = Critic(*of_critic, residual=config.residual)
         self.classifier = GaussianClassifier(config.num_features)
 
 

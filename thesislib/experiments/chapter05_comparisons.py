@@ -11,8 +11,8 @@ import numpy as np
 from thesislib import paper
 from thesislib.experiments import chapter05, detection, recipes
 from thesislib.experiments.chapter05 import Recipe
-from thesislib.experiments.chapter05_tables import estimate_html, table_html
 from thesislib.experiments.recipes import Detection
+from thesislib.experiments.tables import estimate_html, table_html
 from thesislib.figures import comparisons, style
 from thesislib.metrics.image import Estimate
 from thesislib.report.tables import beside

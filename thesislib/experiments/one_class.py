@@ -1,0 +1,267 @@
+"""One-class detectors on the tasks of chapter 6, each trained once and kept.
+
+Everything here is kept in the run's folder and read back on resume, so that a notebook
+can be run again in seconds and a kill loses minutes at most.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import nn
+
+from thesislib.datasets import subsets
+from thesislib.detectors import igd
+from thesislib.detectors.igd import IGD, IGDConfig
+from thesislib.errors import InputError
+from thesislib.experiments.chapter06 import Task, scales
+from thesislib.figures.explorer import choose
+from thesislib.figures.panels import map_scale
+from thesislib.metrics.pixel import PixelHistogram
+from thesislib.nn.autoencoder import BackboneEncoder
+from thesislib.nn.resnet import ResNet18
+from thesislib.pretrain import imagenet, pmsacl
+from thesislib.training import seeding
+
+BATCH = 256  # images that are scored together
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detection:
+    """What a method says of the test images of a task. Axes: M images, K shown.
+
+    Attributes:
+        scores: (M,), larger is more abnormal.
+        terms: Parts of the score by name, (M,) each: "rec global", "gac local".
+        shown: Indices of the images whose maps are kept, (K,).
+        maps: Scale -> maps of these, (K, H, W): "igd", "local", and "both".
+        ends: Scale -> ends of one colour scale for all test images.
+        pixels: Scale -> histogram of all pixels, where masks exist.
+    """
+
+    scores: np.ndarray
+    terms: dict[str, np.ndarray]
+    shown: np.ndarray
+    maps: dict[str, np.ndarray]
+    ends: dict[str, tuple[float, float]]
+    pixels: dict[str, PixelHistogram]
+
+
+class Trained(NamedTuple):
+    """A model, and the losses of its training, one row a recorded step."""
+
+    model: nn.Module
+    history: list[dict[str, float]]
+
+
+_KNOWN: WeakKeyDictionary = WeakKeyDictionary()  # run -> key -> what was made
+
+
+def kept(run, key: tuple, make: Callable[[], Any]) -> Any:
+    """What `make` gives, made once in a run's life."""
+    known = _KNOWN.setdefault(run, {})
+    if key not in known:
+        known[key] = make()
+    return known[key]
+
+
+def data_of(run, task: Task):
+    """The task's training images and the test images that all methods share."""
+
+    def make():
+        if task.name:
+            return run.data.one_class(
+                task.name,
+                fraction=task.fraction,
+                contamination=task.contamination,
+                seed=run.parameters.seed,
+            )
+        return subsets.subset(
+            run.data,
+            fraction=task.fraction,
+            contamination=task.contamination,
+            seed=run.parameters.seed,
+        )
+
+    return kept(run, ("data", task), make)
+
+
+def fitted(run, stage: str, task: Task, make: Callable, fit: Callable) -> Trained:
+    """A model of a task, trained or read back.
+
+    Args:
+        stage: Unique among the methods of a run; its first word names the settings.
+        make: Gives the untrained model.
+        fit: Trains it, called with (model, training images, loop).
+    """
+
+    def train() -> Trained:
+        name = f"{stage}/{task.stage}"
+        train_images = data_of(run, task).train
+        seeding.seed_torch(run.parameters.seed, name, "weights")
+        model = make().to(run.device)
+        loop = run.loop(name)
+        with run.stage(name):
+            fit(model, train_images, loop)
+        return Trained(model.eval(), loop.history)
+
+    return kept(run, (stage, task), train)
+
+
+def backbone_of(run, task: Task) -> ResNet18 | None:
+    """The encoder that a task starts from, None for one from scratch."""
+    parameters = run.parameters
+    if parameters.start == "scratch":
+        return None
+    if parameters.start == "imagenet":
+        encoder = ResNet18().to(run.device)
+        imagenet.start_from_imagenet(encoder, parameters.weights)
+        return encoder.eval()
+    config = run.configs["pmsacl"]
+
+    def fit(model, images, loop) -> None:
+        pmsacl.pretrain(model, images, config, loop)
+
+    made = fitted(run, "pmsacl", task, lambda: pmsacl.PMSACL(config), fit)
+    return made.model.backbone
+
+
+def igd_config(run, scale: str, change: dict[str, Any] | None = None) -> IGDConfig:
+    """Settings of one scale, with what a variant changes."""
+    return replace(run.configs[scale], **(change or {}))
+
+
+def igd_model(
+    run, task: Task, scale: str = "igd", variant: str = "", change: dict | None = None
+) -> Trained:
+    """IGD of one scale, trained on a task.
+
+    Args:
+        scale: `igd`, the global model, or `local`.
+        variant: Names a change of the settings, "" for none.
+        change: The change, field of `IGDConfig` -> value.
+    """
+    config, data = igd_config(run, scale, change), data_of(run, task)
+
+    def make() -> IGD:
+        backbone = backbone_of(run, task)
+        encoder = backbone and BackboneEncoder(backbone, config.num_features)
+        size = config.patch_size or data.train.image_size
+        return IGD(config, size, data.train.channels, encoder)
+
+    stage = f"{scale}/{variant}" if variant else scale
+    return fitted(
+        run, stage, task, make, lambda m, images, loop: igd.fit(m, images, config, loop)
+    )
+
+
+def detect_igd(
+    run,
+    task: Task,
+    variant: str = "",
+    change: dict | None = None,
+    *,
+    maps: bool = False,
+) -> Detection:
+    """Train IGD on a task, both scales where there are two, and score its test images.
+
+    Args:
+        maps: Keep maps of some test images, and histograms of all pixels.
+    """
+    data, chosen = data_of(run, task), scales(run)
+
+    def compute() -> dict[str, np.ndarray]:
+        scored = {}
+        for scale in chosen:
+            model = igd_model(run, task, scale, variant, change).model
+            config = igd_config(run, scale, change)
+            with run.stage(f"scores {scale} {variant} {task.stage}"):
+                batches = data.test.batches(BATCH)
+                scored[scale] = igd.score(model, batches, config, maps=maps)
+        both = scored["igd"]
+        if "local" in scored:
+            both = igd.combine(scored["igd"], scored["local"])
+        arrays = {"scores": both.score.numpy()}
+        for scale, one in scored.items():
+            arrays[f"terms/rec {scale}"] = one.rec.numpy()
+            arrays[f"terms/gac {scale}"] = one.gac.numpy()
+        if maps:
+            number = run.configs["study"].num_maps
+            shown = choose(data.test_labels, arrays["scores"], number)
+            arrays["shown"] = shown
+            for scale, one in (scored | {"both": both}).items():
+                drawn = one.maps.numpy()
+                arrays[f"maps/{scale}"] = drawn[shown].astype(np.float16)
+                arrays[f"ends/{scale}"] = np.array(map_scale(drawn))
+                arrays |= _pixels(scale, drawn, data.test_masks)
+        return arrays
+
+    name = " ".join(
+        part for part in ("igd", variant, task.stage, "maps" * maps) if part
+    )
+    return _detection(run.once(name, compute))
+
+
+def detect(run, task: Task, stage: str, compute: Callable) -> Detection:
+    """Score a task's test images by a method without maps.
+
+    Args:
+        stage: Unique among the methods of a run.
+        compute: Gives the scores, (M,), called with the task's data.
+    """
+    data = data_of(run, task)
+
+    def scores() -> dict[str, np.ndarray]:
+        return {"scores": np.asarray(compute(data), dtype=np.float64)}
+
+    return _detection(run.once(f"{stage} {task.stage}", scores))
+
+
+@torch.no_grad()
+def representations(model: IGD, images, indices: np.ndarray) -> np.ndarray:
+    """z of some images, (n,) indices to (n, Z)."""
+    chunks = torch.as_tensor(indices).split(BATCH)
+    z = [model.encoder(images.take(chunk)) for chunk in chunks]
+    return torch.cat(z).float().cpu().numpy()
+
+
+def _pixels(
+    scale: str, maps: np.ndarray, masks: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    if masks is None:
+        return {}
+    histogram = PixelHistogram()
+    histogram.update(maps, masks)
+    return {f"pixels/{scale}/{k}": v for k, v in histogram.to_arrays().items()}
+
+
+def _detection(arrays: dict[str, np.ndarray]) -> Detection:
+    def of(kind: str) -> dict[str, np.ndarray]:
+        names = [name for name in arrays if name.startswith(f"{kind}/")]
+        return {name.removeprefix(f"{kind}/"): arrays[name] for name in names}
+
+    pixels: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in of("pixels").items():
+        scale, _, part = name.partition("/")
+        pixels.setdefault(scale, {})[part] = array
+    return Detection(
+        scores=arrays["scores"],
+        terms=of("terms"),
+        shown=arrays.get("shown", np.array([], dtype=np.int64)),
+        maps={scale: m.astype(np.float32) for scale, m in of("maps").items()},
+        ends={scale: tuple(e.tolist()) for scale, e in of("ends").items()},
+        pixels={s: PixelHistogram.from_arrays(parts) for s, parts in pixels.items()},
+    )
+
+
+def known_method(name: str, allowed: tuple[str, ...], where: str) -> None:
+    """Refuse a method that is not there.
+
+    Raises:
+        InputError: It names the allowed ones.
+    """
+    if name not in allowed:
+        raise InputError(f"{where} has {name}; allowed are {', '.join(allowed)}.")
