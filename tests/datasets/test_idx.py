@@ -67,7 +67,9 @@ def test_one_folder_may_hold_both_as_torchvision_keeps_them(tmp_path):
     write_idx(tmp_path / "own/MNIST/raw")
     write_idx(tmp_path / "own/FashionMNIST/raw")
 
-    folders = {name: find(name, tmp_path / "own").folder for name in ("mnist", "fmnist")}
+    folders = {
+        name: find(name, tmp_path / "own").folder for name in ("mnist", "fmnist")
+    }
 
     assert folders["mnist"] == tmp_path / "own/MNIST/raw"
     assert folders["fmnist"] == tmp_path / "own/FashionMNIST/raw"
@@ -131,7 +133,7 @@ def test_test_files_alone_are_refused_and_the_missing_ones_named(tmp_path):
     with pytest.raises(InputError, match="lacks train-images-idx3-ubyte"):
         find("mnist", folder)
     (folder / "train-labels-idx1-ubyte").unlink()
-    with pytest.raises(InputError, match="train-images.* and train-labels"):
+    with pytest.raises(InputError, match=r"train-images.* and train-labels"):
         find("mnist", folder)
 
 
@@ -179,7 +181,9 @@ def test_a_truncated_gzip_file_is_named(tmp_path):
 
     for data in (whole[: len(whole) // 2], b"no gzip", whole[:40] + b"0" * 40):
         path.write_bytes(data)
-        with pytest.raises(InputError, match=r"t10k-images-idx3-ubyte\.gz cannot be re"):
+        with pytest.raises(
+            InputError, match=r"t10k-images-idx3-ubyte\.gz cannot be re"
+        ):
             find("mnist", folder)
 
 

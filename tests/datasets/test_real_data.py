@@ -2,11 +2,14 @@
 
 import shutil
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from thesislib.datasets import check, registry
+from thesislib.datasets import check, idx, mnist, registry
+from thesislib.datasets.fmnist import FashionMnist
+from thesislib.errors import InputError
 
 
 def _find(name, folder):
@@ -95,3 +98,48 @@ def test_real_polyps_are_redder_than_they_are_blue(kvasir):
     polyps = data.test.take(np.flatnonzero(data.test_labels))
     red, _, blue = polyps.mean(dim=(0, 2, 3))
     assert red > 1.3 * blue
+
+
+@pytest.fixture
+def fashion(tmp_path, monkeypatch):
+    """The folder of Debian's package, or skip; decoded once a test."""
+    folder = Path("/usr/share/datasets/fashion-mnist")
+    if not folder.is_dir():
+        pytest.skip("needs real data: the package dataset-fashion-mnist")
+    monkeypatch.setattr(FashionMnist, "system_folders", (folder,))
+    return folder
+
+
+def test_fashion_mnist_of_debian_is_the_official_one(fashion):
+    located = registry.find("fmnist", image_size=32)
+    data = registry.load(located)
+
+    assert (located.source, data.mark) == ("real", "")
+    assert data.counts == {"train": 60_000, "test": 10_000}
+    boots = data.one_class("9")
+    assert (
+        boots.counts
+        == boots.published_counts
+        == {
+            "train normal": 6_000,
+            "test normal": 1_000,
+            "test abnormal": 9_000,
+        }
+    )
+    assert boots.test_kinds[0] == "normal"  # the first test image is a boot
+    repeated = data.provenance["repeated_images"]
+    assert repeated["training images also in test"] == 0
+
+
+def test_fashion_mnist_is_not_taken_for_mnist(fashion):
+    with pytest.raises(InputError, match="is of Fashion-MNIST, not of MNIST"):
+        registry.find("mnist", data_root=fashion, image_size=28)
+
+
+def test_the_test_files_of_mnist_alone_do_not_make_a_training_set(real_data):
+    folder = real_data("mnist")
+
+    images = idx.read(idx.find(folder, "t10k-images"), "images")
+    assert images.md5 == mnist.MD5["MNIST"][2]
+    with pytest.raises(InputError, match="lacks train-images-idx3-ubyte"):
+        registry.find("mnist", data_root=folder, image_size=28)

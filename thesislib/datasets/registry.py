@@ -295,9 +295,8 @@ def _bad_images(problems: list[str]) -> InputError:
 def _num_empty(test: "Decoded") -> int:
     """Abnormal images whose mask shows nothing, at this size and after the crop."""
     empty = ~test.masks.any(axis=(1, 2))
-    return sum(
-        item.label and bare for item, bare in zip(test.items, empty, strict=True)
-    )
+    labels = np.array([item.label for item in test.items], dtype=bool)
+    return int((labels & empty).sum())
 
 
 def _shifted(
