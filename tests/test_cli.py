@@ -62,7 +62,8 @@ def test_help_lists_the_commands_and_their_purpose(capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["data"], ["runs"], ["data", "check"], ["runs", "show"]]
+    "arguments",
+    [[], ["data"], ["runs"], ["data", "check"], ["data", "fetch"], ["runs", "show"]],
 )
 def test_wrong_usage_is_exit_code_2(arguments, capsys):
     with pytest.raises(SystemExit) as end:

@@ -4,11 +4,11 @@ import csv
 import hashlib
 import io
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from thesislib.datasets.base import Item, Listing
+from thesislib.datasets.base import NORMAL, Item, Listing
 from thesislib.errors import InputError
 
 SPLIT_SEED = 0
@@ -70,6 +70,57 @@ def image_files(folder: Path) -> list[Path]:
 def relative(path: Path, folder: Path) -> str:
     """File name relative to the dataset's folder, with forward slashes."""
     return path.relative_to(folder).as_posix()
+
+
+def as_items(
+    files: Iterable[Path],
+    folder: Path,
+    split: str,
+    kind: str = NORMAL,
+    masks: Mapping[str, Path] | None = None,
+) -> list[Item]:
+    """Images of one class and split.
+
+    Args:
+        files: Images inside the dataset's folder.
+        folder: The dataset's folder.
+        split: "train", "test", or "" for ones to draw from.
+        kind: "normal", or the class of the abnormality.
+        masks: Masks by the stem of their image.
+    """
+    return [
+        Item(
+            id=relative(path, folder),
+            path=path,
+            split=split,
+            label=int(kind != NORMAL),
+            kind=kind,
+            mask=masks.get(path.stem) if masks else None,
+        )
+        for path in files
+    ]
+
+
+def masks_by_stem(
+    images: Sequence[Path], folder: Path, word: str = "mask"
+) -> dict[str, Path]:
+    """Masks of images by their common stem.
+
+    Args:
+        images: Images that need a mask each, of one folder.
+        folder: Where the masks lie.
+        word: What a mask is called there.
+
+    Raises:
+        InputError: If an image has none.
+    """
+    masks = {path.stem: path for path in image_files(folder)}
+    if bare := [path.name for path in images if path.stem not in masks]:
+        raise InputError(
+            f"{len(bare)} image(s) of {images[0].parent} have no {word} of the same "
+            f"name in {folder.name}, the first {bare[0]}."
+        )
+    return masks
 
 
 def draw_split(

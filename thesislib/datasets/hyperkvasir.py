@@ -3,8 +3,13 @@
 from pathlib import Path
 from typing import ClassVar
 
-from thesislib.datasets.base import Adapter, Item, Listing
-from thesislib.datasets.filelist import SPLIT_SEED, image_files, relative
+from thesislib.datasets.base import NORMAL, Adapter, Listing
+from thesislib.datasets.filelist import (
+    SPLIT_SEED,
+    as_items,
+    image_files,
+    masks_by_stem,
+)
 from thesislib.errors import InputError
 
 _NORMAL_CLASSES = (
@@ -79,28 +84,14 @@ def _official(folder: Path) -> Listing:
                 f"{HyperKvasir.layout}."
             )
     normals = [
-        Item(id=relative(path, folder), path=path, split="")
+        path
         for name in _NORMAL_CLASSES
         for path in image_files(labelled / "lower-gi-tract" / name)
     ]
-    masks = {path.stem: path for path in image_files(segmented / "masks")}
     polyps = image_files(segmented / "images")
-    if bare := [path.name for path in polyps if path.stem not in masks]:
-        raise InputError(
-            f"{len(bare)} image(s) of {segmented / 'images'} have no mask of the same "
-            f"name in masks, the first {bare[0]}."
-        )
-    items = normals + [
-        Item(
-            id=relative(path, folder),
-            path=path,
-            split="test",
-            label=1,
-            kind="polyp",
-            mask=masks[path.stem],
-        )
-        for path in polyps
-    ]
+    masks = masks_by_stem(polyps, segmented / "masks")
+    items = as_items(normals, folder, "")
+    items += as_items(polyps, folder, "test", "polyp", masks)
     rule = (
         f"cecum, ileum and bbps-2-3: {_NUM_TRAIN} for training and {_NUM_TEST} for "
         f"testing drawn with seed {SPLIT_SEED}; all segmented images for testing"
@@ -112,14 +103,14 @@ def _official(folder: Path) -> Listing:
 
 def _repack(folder: Path) -> Listing:
     parts = (
-        ("train", "train_set", 0, "normal"),
-        ("test", "test_set/normal_test", 0, "normal"),
-        ("test", "test_set/abnormal_test", 1, "polyp"),
+        ("train", "train_set", NORMAL),
+        ("test", "test_set/normal_test", NORMAL),
+        ("test", "test_set/abnormal_test", "polyp"),
     )
     items = [
-        Item(id=relative(path, folder), path=path, split=split, label=label, kind=kind)
-        for split, part, label, kind in parts
-        for path in image_files(folder / part)
+        item
+        for split, part, kind in parts
+        for item in as_items(image_files(folder / part), folder, split, kind)
     ]
     notes = (
         "the authors' re-pack, which has no masks",

@@ -5,7 +5,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from thesislib.datasets.base import NORMAL, Adapter, Item, Listing
-from thesislib.datasets.filelist import SPLIT_SEED, image_files, relative
+from thesislib.datasets.filelist import (
+    SPLIT_SEED,
+    as_items,
+    image_files,
+    masks_by_stem,
+    relative,
+)
 from thesislib.errors import InputError
 
 _NUM_TRAIN, _NUM_TEST = 2_343, 800
@@ -67,39 +73,19 @@ class Lag(Adapter):
 
 def _official(folder: Path) -> Listing:
     negative, positive = (folder / name for name in _CLASSES)
-    normals = [
-        Item(id=relative(path, folder), path=path, split="")
-        for path in image_files(negative / "image")
-    ]
+    items = as_items(image_files(negative / "image"), folder, "")
     glaucoma = image_files(positive / "image")
-    maps, notes = {}, []
+    maps, note = {}, "no folder attention_map: no masks"
     if (positive / "attention_map").is_dir():
-        maps = {path.stem: path for path in image_files(positive / "attention_map")}
-        if bare := [path.name for path in glaucoma if path.stem not in maps]:
-            raise InputError(
-                f"{len(bare)} image(s) of {positive / 'image'} have no map of the same "
-                f"name in attention_map, the first {bare[0]}."
-            )
-        notes.append("masks are attention maps, each cut at its Otsu threshold")
-    else:
-        notes.append("no folder attention_map: no masks")
-    items = normals + [
-        Item(
-            id=relative(path, folder),
-            path=path,
-            split="test",
-            label=1,
-            kind="glaucoma",
-            mask=maps.get(path.stem),
-        )
-        for path in glaucoma
-    ]
+        maps = masks_by_stem(glaucoma, positive / "attention_map", "map")
+        note = "masks are attention maps, each cut at its Otsu threshold"
+    items += as_items(glaucoma, folder, "test", "glaucoma", maps)
     rule = (
         f"non_glaucoma: {_NUM_TRAIN} for training and {_NUM_TEST} for testing drawn "
         f"with seed {SPLIT_SEED}; all suspicious_glaucoma for testing"
     )
     draw = (_NUM_TRAIN, _NUM_TEST)
-    return Listing(items=tuple(items), rule=rule, draw=draw, notes=tuple(notes))
+    return Listing(items=tuple(items), rule=rule, draw=draw, notes=(note,))
 
 
 def _repack(folder: Path) -> Listing:

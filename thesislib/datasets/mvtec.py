@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import ClassVar
 
-from thesislib.datasets.base import NORMAL, Adapter, Item, Listing
-from thesislib.datasets.filelist import image_files, relative, subfolders
+from thesislib.datasets.base import Adapter, Item, Listing
+from thesislib.datasets.filelist import as_items, image_files, subfolders
 from thesislib.errors import InputError
 
 _GOOD = "good"
@@ -95,29 +95,19 @@ def _category(folder: Path, name: str, notes: list[str]) -> list[Item]:
     train = subfolders(own / "train")
     if other := [path.name for path in train if path.name != _GOOD]:
         notes.append(f"ignored in {name}/train: {', '.join(other)}")
-    items = [
-        Item(id=relative(path, folder), path=path, split="train")
-        for path in image_files(own / "train" / _GOOD)
-    ]
+    items = as_items(image_files(own / "train" / _GOOD), folder, "train")
     for kind in subfolders(own / "test"):
-        ill = kind.name != _GOOD
-        masks = _masks(own / "ground_truth" / kind.name) if ill else {}
-        for path in image_files(kind):
-            if ill and path.stem not in masks:
-                raise InputError(
-                    f"{own} holds no mask for the image {kind.name}/{path.name}; "
-                    f"expected ground_truth/{kind.name}/{path.stem}_mask.png."
-                )
-            items.append(
-                Item(
-                    id=relative(path, folder),
-                    path=path,
-                    split="test",
-                    label=int(ill),
-                    kind=kind.name if ill else NORMAL,
-                    mask=masks.get(path.stem),
-                )
+        images = image_files(kind)
+        if kind.name == _GOOD:
+            items += as_items(images, folder, "test")
+            continue
+        masks = _masks(own / "ground_truth" / kind.name)
+        if bare := [path for path in images if path.stem not in masks]:
+            raise InputError(
+                f"{own} holds no mask for the image {kind.name}/{bare[0].name}; "
+                f"expected ground_truth/{kind.name}/{bare[0].stem}_mask.png."
             )
+        items += as_items(images, folder, "test", kind.name, masks)
     return items
 
 

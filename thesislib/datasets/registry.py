@@ -77,15 +77,19 @@ def find(
     file_list: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Located:
-    """Locate a dataset, list and hash its files; nothing is decoded.
+    """Locate a dataset, list and hash its files; no image file is decoded.
+
+    Where a few files hold all images (`mnist`, `fmnist`, `cifar10`), they are read
+    into the cache, since it is their content that says what they are.
 
     Args:
         name: One of `NAMES`.
         source: `real`, `phantom`, or `auto`: the real data if found, else the
             phantom of the same modality.
         data_root: The dataset's own folder, or one that holds it under its official
-            name; "" means `paths.data_dir()`. A folder that is given has to hold the
-            dataset, whatever the source.
+            name, or CIFAR-10's archive; "" means `paths.data_dir()`, then folders of
+            system packages (Debian's Fashion-MNIST). A folder that is given has to
+            hold the dataset, whatever the source.
         seed: Draws the phantom. Real splits do not depend on it, so that runs with
             other seeds judge the same images.
         image_size: Side of the square that images are resized to, pixels.
@@ -97,7 +101,7 @@ def find(
     Raises:
         InputError: If a parameter is not allowed, the dataset is absent (it says
             what to fetch and where to put it) or incomplete, or a test image is also
-            a training image.
+            a training image (in official releases by class, this is noted instead).
     """
     reader = adapter(name)
     _allow("source", source, SOURCES)
