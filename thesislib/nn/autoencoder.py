@@ -1,8 +1,8 @@
-"""Encoder, decoder and critic of chapter 6, for square images of any even size.
+"""Encoder, decoder and critic of chapter 6, for square images.
 
 The thesis says "ResNet-18 and its reverse architecture" (Section 6.4.2). Its authors'
 program has a frozen ResNet-18 at 256 px and, at 32 px, pre-activation residual blocks;
-decoder and critic are built of the same blocks (methods as in WGAN-GP). `residual`
+decoder and critic are built of the same blocks, those of WGAN-GP. `residual`
 gives these; without it, every block is one strided convolution: ours, for CPUs.
 
 Axes in all shapes: B images, C channels, Z features.
@@ -31,7 +31,8 @@ class Encoder(nn.Module):
             up to eight times the base. 64 is the thesis's.
         num_features: Z.
         residual: Two convolutions and a shortcut a block, as the authors' program.
-        bias: False leaves out all biases, for Deep SVDD.
+        bias: False leaves out all biases, also the scale and shift of batch norm, for
+            Deep SVDD.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class Encoder(nn.Module):
         super().__init__()
         widths, size = widths_of(image_size, base_width)
         norm = nn.BatchNorm2d if bias else _BiasFree
-        self.blocks = _down(num_channels, base_width, widths, residual, norm)
+        self.blocks = _down(num_channels, base_width, widths, residual, norm, bias)
         self.project = nn.Linear(widths[-1] * size * size, num_features, bias=bias)
         self.to(memory_format=torch.channels_last)
 
@@ -153,7 +154,7 @@ def widths_of(image_size: int, base_width: int) -> tuple[list[int], int]:
     blocks, 28 px with 7 after two, 256 px with 4 after six.
 
     Raises:
-        InputError: If fewer than two blocks fit.
+        InputError: If fewer than two blocks fit or more than 15 pixels remain.
     """
     size, num_blocks = image_size, 0
     while size % 2 == 0 and size > 7:
@@ -161,7 +162,8 @@ def widths_of(image_size: int, base_width: int) -> tuple[list[int], int]:
     if num_blocks < 2 or size > 15:
         raise InputError(
             f"image_size is {image_size} pixels; the networks of chapter 6 need one "
-            "that halves down to 4 to 15 pixels, such as 28, 32, 64, 96, 128 or 256."
+            "that halves twice or more, down to 4 to 15 pixels, such as 28, 32, 64, "
+            "96, 128 or 256."
         )
     widths = [base_width * min(2**block, WIDEST) for block in range(1, num_blocks + 1)]
     return widths, size
@@ -170,10 +172,17 @@ def widths_of(image_size: int, base_width: int) -> tuple[list[int], int]:
 class DownBlock(nn.Module):
     """Pre-activation residual block that halves each side by a mean."""
 
-    def __init__(self, num_in: int, num_out: int, norm: Norm) -> None:
+    def __init__(self, num_in: int, num_out: int, norm: Norm, bias: bool) -> None:
         super().__init__()
-        self.block = _pre_activation(num_in, num_out, norm)
-        self.shortcut = nn.Conv2d(num_in, num_out, 1)
+        self.block = nn.Sequential(
+            norm(num_in),
+            nn.ReLU(),
+            nn.Conv2d(num_in, num_out, 3, padding=1, bias=norm is _layer_norm),
+            norm(num_out),  # batch norm would take a bias away
+            nn.ReLU(),
+            nn.Conv2d(num_out, num_out, 3, padding=1, bias=bias),
+        )
+        self.shortcut = nn.Conv2d(num_in, num_out, 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(self.block(x), 2) + self.shortcut(F.avg_pool2d(x, 2))
@@ -200,12 +209,18 @@ class UpBlock(nn.Module):
 
 
 def _down(
-    num_channels: int, base_width: int, widths: list[int], residual: bool, norm: Norm
+    num_channels: int,
+    base_width: int,
+    widths: list[int],
+    residual: bool,
+    norm: Norm,
+    bias: bool = True,
 ) -> nn.Sequential:
     if residual:
-        blocks, num_in = [nn.Conv2d(num_channels, base_width, 3, padding=1)], base_width
+        first = nn.Conv2d(num_channels, base_width, 3, padding=1, bias=bias)
+        blocks, num_in = [first], base_width
         for width in widths:
-            blocks.append(DownBlock(num_in, width, norm))
+            blocks.append(DownBlock(num_in, width, norm, bias))
             num_in = width
         return nn.Sequential(*blocks)
     blocks, num_in = [], num_channels
@@ -237,24 +252,13 @@ def _up(
     return nn.Sequential(*blocks, last)
 
 
-def _pre_activation(num_in: int, num_out: int, norm: Norm) -> nn.Sequential:
-    return nn.Sequential(
-        norm(num_in),
-        nn.ReLU(),
-        nn.Conv2d(num_in, num_out, 3, padding=1),
-        norm(num_out),
-        nn.ReLU(),
-        nn.Conv2d(num_out, num_out, 3, padding=1),
-    )
-
-
 def _layer_norm(num_channels: int) -> nn.Module:
     """Layer norm over (C, H, W) with one scale and shift a channel."""
     return nn.GroupNorm(1, num_channels)
 
 
 class _BiasFree(nn.BatchNorm2d):
-    """Batch norm whose shift stays zero: a bias would let Deep SVDD collapse."""
+    """Batch norm that learns no shift, with which Deep SVDD could collapse."""
 
     def __init__(self, num_channels: int) -> None:
         super().__init__(num_channels, affine=False)

@@ -3,10 +3,11 @@ r"""Multi-scale structural similarity, thesis Eqs. (6.24) to (6.27) and (A.1) to
 Wang, Simoncelli and Bovik, *Multi-scale structural similarity for image quality
 assessment*, 2003. `pytorch-msssim` computes Eq. (6.24) where five scales of windows of
 11 pixels fit, above 160 px, and a test holds this file to it there. It refuses smaller
-images, gives no maps, and its gradient is NaN where an image's contrast-structure is
-below zero, as happens with untrained decoders; so what is trained and scored here is
-this file. Filtering with a Gaussian window is a product with a banded matrix on either
-side, $G \mathbf{x} G^\top$: one large matrix product, fast on CPU and GPU alike.
+images, gives no maps, and where the contrast-structure of one scale is below zero, as
+happens with untrained decoders, its value and gradient are zero and nothing is learnt;
+so what is trained and scored here is this file. Filtering with a Gaussian window is a
+product with a banded matrix on either side, $G \mathbf{x} G^\top$: one large matrix
+product, fast on CPU and GPU alike.
 
 Axes in all shapes: B images, C channels, H = W pixels.
 """
@@ -86,7 +87,7 @@ def ms_ssim(x: Tensor, y: Tensor, scales: Scales, value_range: float = 1.0) -> T
         for scale, weight in enumerate(scales.weights):
             if scale:
                 x, y = _halve(x), _halve(y)
-            kernel = gaussian_matrix(x.shape[-1], scales.window).to(x)
+            kernel = gaussian_matrix(x.shape[-1], scales.window, device=x.device)
             part = _similarity(x, y, kernel, value_range, luminance=scale == last)
             similarity = similarity * part.mean(dim=(2, 3)).clamp(LEAST) ** weight
         return similarity.mean(dim=1)
@@ -97,8 +98,8 @@ def ms_ssim_map(
 ) -> Tensor:
     r"""MS-SSIM at every pixel, $m(\mathbf{x}(\omega), \hat{\mathbf{x}}(\omega))$.
 
-    The product of Eq. (6.24) pixel by pixel; coarser scales are repeated up to the
-    full lattice. Windows are cut at the border and weighed anew, so that every pixel
+    The product of Eq. (6.24) pixel by pixel; a pixel takes from coarser scales the one
+    that covers it. Windows are cut at the border and weighed anew, so that every pixel
     has a value.
 
     Args and errors as `ms_ssim`.
@@ -108,27 +109,36 @@ def ms_ssim_map(
     """
     with torch.autocast(x.device.type, enabled=False):
         x, y = x.float(), y.float()
-        size = x.shape[-2:]
         similarity = torch.ones_like(x)
+        here = torch.arange(x.shape[-1], device=x.device)  # pixel that covers each
         last = len(scales.weights) - 1
         for scale, weight in enumerate(scales.weights):
             if scale:
+                here = (here + x.shape[-1] % 2) // 2
                 x, y = _halve(x), _halve(y)
-            kernel = gaussian_matrix(x.shape[-1], scales.window, whole=True).to(x)
+            size = x.shape[-1]
+            kernel = gaussian_matrix(size, scales.window, whole=True, device=x.device)
             part = _similarity(x, y, kernel, value_range, luminance=scale == last)
-            part = F.interpolate(part.clamp(LEAST) ** weight, size=size)
-            similarity = similarity * part
+            part = part.clamp(LEAST) ** weight
+            similarity = similarity * part[..., here[:, None], here]
         return similarity.mean(dim=1, keepdim=True)
 
 
 @lru_cache
-def gaussian_matrix(size: int, window: int, *, whole: bool = False) -> Tensor:
+def gaussian_matrix(
+    size: int,
+    window: int,
+    *,
+    whole: bool = False,
+    device: torch.device | None = None,
+) -> Tensor:
     """Gaussian window as a banded matrix, one row a position.
 
     Args:
         size: Pixels of a line.
         window: Pixels of the window, odd.
         whole: Keep positions whose window leaves the line, cut and weighed anew.
+        device: Where it lies; kept there, as copying it would stop a GPU.
 
     Returns:
         (size - window + 1, size), or (size, size) if `whole`; rows sum to 1.
@@ -140,7 +150,7 @@ def gaussian_matrix(size: int, window: int, *, whole: bool = False) -> Tensor:
     rows = rows.where(distance.abs() <= radius, torch.zeros(()).double())
     if not whole:
         rows = rows[radius : size - radius]
-    return (rows / rows.sum(dim=1, keepdim=True)).float()
+    return (rows / rows.sum(dim=1, keepdim=True)).float().to(device)
 
 
 def _similarity(

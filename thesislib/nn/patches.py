@@ -51,13 +51,11 @@ def random_patches(
     """One patch of each image at a random place, to (B, C, h, w).
 
     Raises:
-        InputError: If patches are larger than the images.
+        InputError: If patches do not fit into the images.
     """
     size = images.shape[-1]
-    if patch_size > size:
-        raise InputError(
-            f"patch_size is {patch_size} pixels, but images have only {size}."
-        )
+    if not 1 <= patch_size <= size:
+        raise InputError(f"patch_size is {patch_size}; images have {size} pixels.")
     shape = (2, len(images), 1)
     corners = torch.randint(
         size - patch_size + 1, shape, generator=generator, device=images.device
@@ -74,7 +72,8 @@ def check(image_size: int, patch_size: int, stride: int) -> None:
     Raises:
         InputError: If they do not, with the sizes.
     """
-    if patch_size > image_size or stride < 1 or (image_size - patch_size) % stride:
+    fits = 1 <= patch_size <= image_size and stride >= 1
+    if not fits or (image_size - patch_size) % stride:
         raise InputError(
             f"patch_size is {patch_size} and stride {stride} pixels, but images have "
             f"{image_size}: the stride must divide what a patch leaves of a side."
