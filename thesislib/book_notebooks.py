@@ -284,11 +284,11 @@ def run_box(run: NotebookRun, others: str = "") -> str:
 def parameters(run: NotebookRun) -> str:
     """Parameters, time and hardware of a run in a sentence."""
     words = [
-        f"{name} `{json.dumps(value)}`"
-        if isinstance(value, dict)
-        else f"{name} {value}"
+        f"{name.replace('_', ' ')} `{json.dumps(value)}`"
+        if isinstance(value, dict | list)
+        else f"{name.replace('_', ' ')} {value}"
         for name, value in run.parameters.items()
-        if value not in ("", "auto", None, {})
+        if value not in ("", "auto", None, {}, []) and _was_chosen(run, name)
     ]
     if run.finished:
         words.append(f"finished {run.finished[:16].replace('T', ' ')} UTC")
@@ -298,12 +298,23 @@ def parameters(run: NotebookRun) -> str:
     return f"{sentence[0].upper()}{sentence[1:]}." if words else ""
 
 
+def _was_chosen(run: NotebookRun, name: str) -> bool:
+    """Whether a parameter says something: a folder of data only if it was given."""
+    if name != "data_root" or run.record is None:
+        return True
+    return bool(run.record["parameters"]["given"].get(name))
+
+
+def seconds(record: dict[str, Any]) -> float:
+    """Wall time of all stages of a run."""
+    return sum(stage["wall_seconds"] for stage in record["stages"])
+
+
 def cost(record: dict[str, Any]) -> str:
     """`3.2 minutes on cpu, 1 thread`."""
-    seconds = sum(stage["wall_seconds"] for stage in record["stages"])
     threads = record["threads"]
     place = f"{record['device']}, {threads} thread{'s' * (threads != 1)}"
-    return f"{seconds / 60:.1f} minutes on {place}"
+    return f"{seconds(record) / 60:.1f} minutes on {place}"
 
 
 def run_list(runs: list[NotebookRun], folder: str) -> str:

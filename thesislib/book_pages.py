@@ -8,13 +8,14 @@ from collections.abc import Iterable, Mapping
 from html import escape
 
 from thesislib import paper
-from thesislib.book_notebooks import cost
+from thesislib.book_notebooks import cost, seconds
 from thesislib.report import text
 from thesislib.report.claims import Judged
 from thesislib.report.designs import Result
 from thesislib.report.ledger import Entry, Ledger
 from thesislib.report.records import Run
 from thesislib.report.tables import STYLE
+from thesislib.runs import recorded
 
 Links = Mapping[str, str]  # seal of a run -> page, relative to results/
 
@@ -30,6 +31,7 @@ TITLES = {
     11: "PEBAL",
     None: "SALAD",
 }
+RECORDED = '<span class="thesis-mark">recorded</span>'
 KINDS = {
     "reproduced": "good",
     "holds": "good",
@@ -96,7 +98,7 @@ def _runs(runs: Iterable[Run], links: Links) -> str:
             run.finished[:16].replace("T", " "),
             escape(cost(run.record)),
             _linked(escape(run.where), links.get(run.record["seal"]))
-            + (" (recorded)" if run.recorded else ""),
+            + (f" {RECORDED}" if run.recorded else ""),
         ]
         for run in runs
     ]
@@ -104,6 +106,62 @@ def _runs(runs: Iterable[Run], links: Links) -> str:
         return "Nothing has been run yet: `make report` makes the quick runs."
     head = ["data", "preset, reading", "seed", "finished (UTC)", "cost", "where"]
     return table("Sealed runs found in this checkout.", head, rows, "thesis-runs")
+
+
+def recorded_table(ledger: Ledger) -> str:
+    """Markdown: the recorded runs that count, and the commands that repeat them."""
+    runs = [run for run in ledger.runs if run.recorded]
+    left_out = [one for one in ledger.problems if one.startswith("book/records/")]
+    notes = "".join(f"- {escape(problem)}\n" for problem in left_out)
+    notes = f"\nLeft out:\n\n{notes}" if notes else ""
+    if not runs:
+        return f"No run is recorded in this checkout.\n{notes}"
+    rows = [
+        [
+            escape(run.where.rpartition("/")[2].removesuffix(".json")),
+            _data(run.dataset, run.source, run.partial),
+            f"{run.preset}, {run.reading}",
+            run.seed,
+            run.finished[:16].replace("T", " "),
+            escape(recorded.hardware(run.record)),
+            f"{seconds(run.record) / 60:.1f}",
+            _memory(run.record),
+            len(run.record["rows"]),
+            _since(run.record),
+        ]
+        for run in runs
+    ]
+    head = ["run", "data", "preset, reading", "seed", "finished (UTC)", "hardware"]
+    head += ["minutes", "peak memory", "rows", "package since"]
+    commands = "\n".join(
+        run.record["command"].replace(" -p", " \\\n    -p", 1) for run in runs
+    )
+    return (
+        f"{STYLE}\n\n{table('Recorded runs.', head, rows, 'thesis-runs')}\n\n"
+        f"What repeats them, on hardware like theirs:\n\n```bash\n{commands}\n```\n"
+        f"{notes}"
+    )
+
+
+def _memory(record: Mapping) -> str:
+    """Largest peak over the stages: of the GPU where there was one."""
+    for key in ("peak_cuda_bytes", "peak_memory_bytes"):
+        found = [stage.get(key) or 0 for stage in record["stages"]]
+        if any(found):
+            return f"{max(found) / 2**30:.1f} GiB"
+    return "–"
+
+
+def _since(record: Mapping) -> str:
+    """Whether the package is still the one that the run used."""
+    changed = recorded.changed_modules(record)
+    if not changed:
+        return "unchanged"
+    names = ", ".join(name.removeprefix("thesislib.") for name in changed)
+    return (
+        f"<details><summary>{len(changed)} modules changed</summary>"
+        f"{escape(names)}</details>"
+    )
 
 
 def _chapter(
@@ -191,13 +249,16 @@ class _Made:
         return f'<ul class="thesis-legend">{items}</ul>' if items else ""
 
     def _words(self, result: Result) -> str:
-        runs = zip(result.seeds, result.seals, strict=True)
-        seeds = ", ".join(_linked(str(seed), self.links.get(s)) for seed, s in runs)
-        kept = " (recorded)" if result.recorded else ""
+        runs = zip(result.seeds, result.seals, result.runs, strict=True)
+        seeds = ", ".join(
+            _linked(str(seed), self.links.get(seal))
+            + (f" {RECORDED}" if where.startswith("book/records/") else "")
+            for seed, seal, where in runs
+        )
         return (
             f"{_data(result.dataset, result.source, result.partial)}, preset "
             f"{result.preset}, reading {result.reading}, settings: {result.settings}; "
-            f"seeds {seeds}{kept}; interval: {escape(result.interval)}."
+            f"seeds {seeds}; interval: {escape(result.interval)}."
         )
 
 

@@ -4,8 +4,8 @@
 beside it and runs come and go. So before Sphinx looks for sources this extension
 writes `book/chapters/` and `book/results/`, which git ignores: only files whose text
 changed, so that a second build has nothing to do. It also points Sphinx to the table
-of contents at the top of the repository. Needs the standard library and Sphinx only;
-nothing is executed.
+of contents at the top of the repository, less the chapters that are not there. Needs
+the standard library and Sphinx only; nothing is executed.
 """
 
 import json
@@ -27,6 +27,7 @@ from thesislib.report.records import collect, read_notebook
 
 log = logging.getLogger(__name__)
 
+CONTENTS = "results/contents.yml"  # _toc.yml for this checkout, below book/
 GENERATED = ("chapters", "results")  # below book/, they belong to this extension
 
 
@@ -48,7 +49,7 @@ def prepare(app: Any, config: Any) -> None:
         raise ExtensionError(
             "This is not the book's folder; build it with: jupyter-book build book"
         )
-    config.external_toc_path = (root / "_toc.yml").as_posix()
+    config.external_toc_path = (book / CONTENTS).as_posix()
     _without_thebe(app)
     texts, problems = render(root)
     changed, gone = write(book, texts, Path(app.outdir))
@@ -72,11 +73,35 @@ def render(root: Path) -> tuple[dict[str, str], list[str]]:
                 links[run.record["seal"]] = f"../{html}"
     found = ledger.build(collect(root, _results(root)))
     found.problems += problems
+    links |= {
+        run.record["seal"]: "../recorded.html" for run in found.runs if run.recorded
+    }
     for name, page in pages.ledger_pages(found, links).items():
         texts[f"results/{name}.md"] = page
     texts["results/claims.md"] = pages.claims_page(judge_all(found))
+    if (toc := root / "_toc.yml").is_file():
+        texts[CONTENTS] = contents(toc.read_text(encoding="utf-8"), set(chapters))
+    texts["results/recorded.txt"] = pages.recorded_table(found)
     texts["results/inconsistencies.txt"] = pages.inconsistencies_table()
     return texts, problems
+
+
+def contents(toc: str, chapters: set[str]) -> str:
+    """The table of contents without the entries of chapters that are not there.
+
+    An entry is its line `- file: chapters/<name>` and the lines indented below it.
+    """
+    kept, below = [], None
+    for line in toc.splitlines():
+        indent = len(line) - len(line.lstrip())
+        if below is not None and (indent > below or not line.strip()):
+            continue
+        named = re.match(r"\s*- file: chapters/([^/\s]+)\s*$", line)
+        absent = named is not None and named.group(1) not in chapters
+        below = indent if absent else None
+        if not absent:
+            kept.append(line)
+    return "\n".join(kept) + "\n"
 
 
 def find_runs(

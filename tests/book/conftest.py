@@ -51,6 +51,7 @@ class Notebooks:
     """Executed notebooks of a small chapter, in every state."""
 
     chapter = CHAPTER
+    chapter_6 = CHAPTER | {"cells": [markdown("# Chapter 6: IGD"), code("run()")]}
     records = records
 
     def run(self, seed=0, **changes):

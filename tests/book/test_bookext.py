@@ -11,6 +11,7 @@ import pytest
 from sphinx.errors import ExtensionError
 
 from thesislib import bookext
+from thesislib.runs import recorded
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -18,6 +19,15 @@ ROOT = Path(__file__).resolve().parents[2]
 def put(path, notebook):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(notebook), encoding="utf-8")
+
+
+def keep(root, run):
+    """Put the recorded form of a run into a checkout; its file and content."""
+    record = recorded.compact(run, {0: 0.01})
+    path = root / "book/records" / recorded.file_name(record)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(recorded.text(record), encoding="utf-8")
+    return path, record
 
 
 @pytest.fixture
@@ -115,6 +125,43 @@ def test_records_of_notebooks_reach_the_ledger(root, notebooks):
     assert "../chapters/05_pmsacl.html" in texts["results/ledger_chapter_05.md"]
 
 
+def test_recorded_runs_reach_the_ledger_and_their_page(root, notebooks):
+    made = notebooks.records
+    rows = [made.make_row(value=0.9123)]
+    for seed in range(2):
+        path, record = keep(root, made.make_record(rows, seed=seed))
+    path.write_text(recorded.text(record).replace("0.9123", "0.9124"), "utf-8")
+
+    texts, _ = bookext.render(root)
+
+    page = texts["results/recorded.txt"]
+    assert "1.5" in page and record["command"].split(" -p ")[1] in page
+    assert f"book/records/{path.name}: the seal does not fit" in page
+    chapter = texts["results/ledger_chapter_05.md"]
+    assert ">recorded</span>" in chapter
+    assert '<a href="../recorded.html">0</a>' in chapter
+    assert f"{path.name}: the seal does not fit" in texts["results/ledger.md"]
+
+
+def test_without_records_their_page_says_so(root):
+    texts, _ = bookext.render(root)
+
+    assert "No run is recorded" in texts["results/recorded.txt"]
+
+
+def test_the_contents_pass_over_chapters_that_are_not_there():
+    toc = (ROOT / "_toc.yml").read_text(encoding="utf-8")
+
+    without = bookext.contents(toc, {"05_pmsacl"})
+
+    assert "06_igd" in toc and "06_igd" not in without
+    assert bookext.contents(toc, {"05_pmsacl", "06_igd"}) == toc
+    gone = bookext.contents(toc, {"06_igd"})
+    assert "05_pmsacl" not in gone
+    assert gone.count("- file: results/ledger\n") == 1
+    assert "glob: chapters/runs/06_igd--*" in gone
+
+
 def test_only_changed_files_are_written(tmp_path):
     texts = {"chapters/a.ipynb": "1", "results/b.md": "2"}
 
@@ -193,9 +240,14 @@ def test_the_book_builds_before_and_after_runs_and_when_they_are_gone(clone, not
     put(clone / "book/runs/b.ipynb", notebooks.run(2, source="phantom"))
     put(clone / "book/runs/c.ipynb", notebooks.failed("KeyboardInterrupt"))
     put(clone / "book/runs/d.ipynb", notebooks.killed())
+    put(clone / "chapters" / "06_igd.ipynb", notebooks.chapter_6)
+    keep(clone, notebooks.records.make_record(seed=8))
     code, output = build(clone)
     assert code == 0, output
     assert len(list(html.glob("chapters/runs/*.html"))) == 3
+    assert "Not run yet" in (html / "chapters/06_igd.html").read_text("utf-8")
+    shown = (html / "recorded.html").read_text("utf-8")
+    assert "processor unknown, 1 thread" in shown and "No run is recorded" not in shown
     _check_pages(html)
 
     for path in (clone / "book/runs").glob("[bcd].ipynb"):

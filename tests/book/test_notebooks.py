@@ -193,3 +193,24 @@ def test_tracebacks_do_not_show_the_readers_folders(notebooks):
         "File …/site-packages\\torch\\nn.py:1, in f",
         "ValueError: images/a.png is 3/4 of thesislib",
     ]
+
+
+@pytest.mark.parametrize("given", ["", "chest_xray"])
+def test_a_folder_of_data_is_shown_only_if_it_was_given(notebooks, given):
+    """The record's resolved data_root says "data" where none was given."""
+    parameters = {
+        "given": {"data_root": given},
+        "resolved": {
+            "dataset": "lag",
+            "preset": "quick",
+            "seed": 0,
+            "data_root": given or "data",
+            "classes": [],
+        },
+    }
+    run = run_of(notebooks.run(parameters=parameters))
+
+    words = book.parameters(run)
+
+    assert ("data root chest_xray" in words) == bool(given)
+    assert "data root data" not in words and "classes" not in words

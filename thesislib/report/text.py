@@ -106,10 +106,12 @@ def setting(cell_setting: dict) -> str:
 
 
 def status(entry: "Entry") -> str:
-    """The verdict, with the reasons where it is only indicative."""
-    if entry.verdict != "indicative":
-        return entry.verdict
-    return "indicative: " + ", ".join(entry.results[0].reasons)
+    """The verdict, with the reasons where it is only indicative, and *recorded*."""
+    words = entry.verdict
+    if words == "indicative":
+        words += ": " + ", ".join(entry.results[0].reasons)
+    kept = entry.results and entry.results[0].recorded
+    return f"{words} (recorded)" if kept else words
 
 
 def lines(ledger: "Ledger", entries: Sequence["Entry"], every: bool) -> Iterator[str]:

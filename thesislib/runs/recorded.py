@@ -131,18 +131,22 @@ def expanded(record: Mapping[str, Any]) -> dict[str, Any]:
         for row, setting, group in record["rows"]
         for numbers in group
     ]
-    modules = {
+    return {**record, "rows": rows, "modules": modules(record)}
+
+
+def modules(record: Mapping[str, Any]) -> dict[str, str]:
+    """First digits of the hash of each module that the recorded run had imported."""
+    return {
         ".".join(part for part in ("thesislib", room, name) if part): value
         for room, names in record["package"]["modules"].items()
         for name, value in names.items()
     }
-    return {**record, "rows": rows, "modules": modules}
 
 
 def changed_modules(record: Mapping[str, Any]) -> list[str]:
     """Modules whose source on disk is not the one that the recorded run used."""
     now, names = {}, {}
-    for module, value in expanded(record)["modules"].items():
+    for module, value in modules(record).items():
         path = provenance.source_path(module)
         now[module] = provenance.sha256_file(path) if path.is_file() else ""
         names[module] = now[module].startswith(value)
