@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from thesislib.datasets import bank, registry
+from thesislib.datasets import bank, registry, subsets
 from thesislib.datasets.mvtec import MvtecAd
 from thesislib.errors import InputError
 
@@ -93,6 +93,15 @@ def test_contamination_takes_images_out_of_the_test_set(own):
     assert data.train_ids[-1].startswith("bottle/test/crack/")
     assert data.train_ids[-1] not in data.test_ids
     assert len(data.test_masks) == 4
+
+
+def test_a_category_can_be_drawn_from_as_any_dataset(own):
+    data = registry.load(find(own)).one_class("bottle")
+
+    part = subsets.subset(data, contamination=0.2, reserve=0.3)
+
+    assert part.counts["train abnormal"] == 1
+    assert part.counts["test abnormal"] == 1
 
 
 def test_settings_cannot_be_chosen_without_abnormal_training_images(own):

@@ -128,8 +128,22 @@ def test_copies_of_a_contaminating_image_leave_the_test_set_too(data):
     assert set(seeds) == {1, 7}  # seven go with any of the copies, or the one alone
     assert seeds[1].provenance["subset"]["num_removed_from_test"] == 7
     pixels[other] = pixels[same[0]]
-    with pytest.raises(InputError, match="takes every abnormal test image"):
+    with pytest.raises(InputError, match="are all of the abnormal test"):
         subset(replace(data, test=ImageBank(pixels)), contamination=0.05)
+
+
+def test_contaminations_can_be_judged_on_the_same_images(data):
+    parts = [subset(data, contamination=c, reserve=0.2) for c in (0.0, 0.05, 0.2)]
+
+    assert len({part.test_ids for part in parts}) == 1
+    assert [part.counts.get("train abnormal", 0) for part in parts] == [0, 1, 5]
+    assert {part.provenance["subset"]["num_removed_from_test"] for part in parts} == {5}
+    assert len({part.fingerprint for part in parts} | {data.fingerprint}) == 4
+    for part in parts:
+        assert part.provenance["subset"]["seed"] == 0
+        assert not set(part.train_ids) & set(part.test_ids)
+    with pytest.raises(InputError, match=r"reserve is 1\.0"):
+        subset(data, reserve=1.0)
 
 
 def test_subsets_of_one_seed_are_nested(data):

@@ -305,8 +305,11 @@ class FolderClasses(ClassDataset):
         seed: int = 0,
     ) -> Dataset:
         self._number(name)
+        whole = self.open(name)
+        if fraction == 1 and contamination == 0:
+            return whole
         return subsets.subset(
-            self.open(name), fraction=fraction, contamination=contamination, seed=seed
+            whole, fraction=fraction, contamination=contamination, seed=seed
         )
 
     def validation(

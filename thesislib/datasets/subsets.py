@@ -26,11 +26,13 @@ def subset(
     fraction: float = 1.0,
     contamination: float = 0.0,
     seed: int = 0,
+    reserve: float = 0.0,
 ) -> Dataset:
     """Train on a part of the normal images, with abnormal test images among them.
 
-    The abnormal images that train leave the test set, with every copy of them. Test
-    sets of different `contamination` therefore differ in those images.
+    The abnormal images that train leave the test set, with every copy of them. To
+    judge several contaminations on the same test images, give the largest of them as
+    `reserve` each time.
 
     Args:
         dataset: Any; those whose classes take turns have their own, `one_class`.
@@ -38,6 +40,8 @@ def subset(
         contamination: Share c of abnormal images in the final training set, with n
             normal ones kept: c = k / (k + n), 0 <= c < 1.
         seed: Seed of both draws.
+        reserve: Contamination whose images leave the test set in any case, 0 <= r < 1;
+            below `contamination` it has no effect.
 
     Returns:
         The dataset with another training set; `provenance["subset"]` says which.
@@ -48,60 +52,41 @@ def subset(
     """
     if "subset" in dataset.provenance:
         raise InputError("The dataset is a subset already; draw from the whole one.")
-    num_normal, num_abnormal = numbers(len(dataset.train), fraction, contamination)
     if len(dataset.train_ids) != len(dataset.train):
         raise InputError(
             f"The dataset {dataset.name!r} does not name its training images, so that "
             "no subset of them can be recorded."
         )
-    normal = draw(dataset.train_ids, num_normal, seed, "fraction")
+    if not 0 <= reserve < 1:
+        raise InputError(f"reserve is {reserve}, but must be at least 0 and below 1.")
+    total, largest = len(dataset.train), max(reserve, contamination)
+    num_normal, num_abnormal = numbers(total, fraction, contamination)
+    _, num_gone = numbers(total, fraction, largest)
     ill = np.flatnonzero(dataset.test_labels)
-    if num_abnormal >= len(ill):
+    if num_gone >= len(ill):
         raise InputError(
-            f"contamination is {contamination}, which takes {num_abnormal} of the "
-            f"{len(ill)} abnormal test images, but at least one has to be left."
+            f"contamination is {largest}, which takes {num_gone} of the {len(ill)} "
+            "abnormal test images, but at least one has to be left."
         )
+    normal = draw(dataset.train_ids, num_normal, seed, "fraction")
     ids = [dataset.test_ids[i] for i in ill]
-    taken = ill[draw(ids, num_abnormal, seed, "contamination")]
-    gone = _copies(dataset.test, taken)
-    kept = np.setdiff1d(np.arange(len(dataset.test)), gone)
-    for label, word in enumerate(("normal", "abnormal")):
-        if not (dataset.test_labels[kept] == label).any():
-            raise InputError(
-                f"contamination is {contamination}, which with all copies takes every "
-                f"{word} test image; at least one has to be left."
-            )
-    train_ids = [dataset.train_ids[i] for i in normal]
-    train_ids += [dataset.test_ids[i] for i in taken]
-    labels = np.repeat([0, 1], [num_normal, num_abnormal]).astype(np.int64)
-    whole = num_normal == len(dataset.train) and not num_abnormal
-    if not whole:
-        parts = [dataset.train.stored(normal)]
-        parts += [dataset.test.stored(taken)] if num_abnormal else []
-        patients, masks = dataset.test_patients, dataset.test_masks
-        dataset = replace(
-            dataset,
-            train=bank_like(dataset.train, np.concatenate(parts)),
-            train_ids=tuple(train_ids),
-            train_labels=labels if num_abnormal else None,
-        )
-        if num_abnormal:
-            dataset = replace(
-                dataset,
-                test=bank_like(dataset.test, dataset.test.stored(kept)),
-                test_labels=dataset.test_labels[kept],
-                test_kinds=tuple(dataset.test_kinds[i] for i in kept),
-                test_ids=tuple(dataset.test_ids[i] for i in kept),
-                test_patients=None if patients is None else patients[kept],
-                test_masks=None if masks is None else masks[kept],
-            )
-    recorded = record(dataset, fraction, contamination, seed)
-    if num_abnormal:
-        recorded["num_removed_from_test"] = len(gone)
+    taken, gone = (
+        ill[draw(ids, number, seed, "contamination")]
+        for number in (num_abnormal, num_gone)
+    )
+    gone = _copies(dataset.test, gone)
+    part = dataset
+    if num_normal < total or num_abnormal:
+        part = _training_on(part, normal, taken)
+    if num_gone:
+        part = _without(part, gone)
+    recorded = record(part, fraction, contamination, seed)
+    if num_gone:
+        recorded |= {"seed": seed, "num_removed_from_test": len(gone)}
     return replace(
-        dataset,
-        counts=counts(dataset),
-        fingerprint=derived(dataset.fingerprint, None if whole else recorded),
+        part,
+        counts=counts(part),
+        fingerprint=derived(dataset.fingerprint, None if part is dataset else recorded),
         provenance=dataset.provenance | {"subset": recorded},
     )
 
@@ -197,6 +182,45 @@ def derived(fingerprint: str, facts: object) -> str:
 def bank_like(bank: "ImageBank", images: np.ndarray) -> "ImageBank":
     """A bank of other images, (N, C, H, W), uint8, on the same device."""
     return type(bank)(images, bank.device, bank.memory_fraction)
+
+
+def _training_on(dataset: Dataset, normal: np.ndarray, taken: np.ndarray) -> Dataset:
+    """The dataset with some training images and, among them, some test images."""
+    parts = [dataset.train.stored(normal)]
+    parts += [dataset.test.stored(taken)] if len(taken) else []
+    ids = [dataset.train_ids[i] for i in normal] + [dataset.test_ids[i] for i in taken]
+    labels = np.repeat([0, 1], [len(normal), len(taken)]).astype(np.int64)
+    return replace(
+        dataset,
+        train=bank_like(dataset.train, np.concatenate(parts)),
+        train_ids=tuple(ids),
+        train_labels=labels if len(taken) else None,
+    )
+
+
+def _without(dataset: Dataset, gone: np.ndarray) -> Dataset:
+    """The dataset without some test images.
+
+    Raises:
+        InputError: If no normal or no abnormal one would be left.
+    """
+    kept = np.setdiff1d(np.arange(len(dataset.test)), gone)
+    for label, word in enumerate(("normal", "abnormal")):
+        if not (dataset.test_labels[kept] == label).any():
+            raise InputError(
+                f"The contaminating images and their copies are all of the {word} test "
+                "images; at least one has to be left, so take fewer."
+            )
+    patients, masks = dataset.test_patients, dataset.test_masks
+    return replace(
+        dataset,
+        test=bank_like(dataset.test, dataset.test.stored(kept)),
+        test_labels=dataset.test_labels[kept],
+        test_kinds=tuple(dataset.test_kinds[i] for i in kept),
+        test_ids=tuple(dataset.test_ids[i] for i in kept),
+        test_patients=None if patients is None else patients[kept],
+        test_masks=None if masks is None else masks[kept],
+    )
 
 
 def _copies(bank: "ImageBank", taken: np.ndarray) -> np.ndarray:
