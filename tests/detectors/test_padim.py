@@ -12,7 +12,7 @@ from thesislib.nn.resnet import ResNet18
 
 @pytest.fixture
 def features():
-    return torch.randn(20, 4, 6, generator=torch.Generator().manual_seed(0))  # B, C, P
+    return torch.randn(20, 6, 4, generator=torch.Generator().manual_seed(0))  # B, P, C
 
 
 def streamed(features, size):
@@ -27,7 +27,7 @@ def test_streaming_moments_are_numpy_s_whatever_the_batches(features, size):
     moments = streamed(features, size)
 
     for p in range(6):
-        x = features[:, :, p].double().numpy()
+        x = features[:, p].double().numpy()
         np.testing.assert_allclose(moments.mean()[p], x.mean(axis=0), atol=1e-6)
         np.testing.assert_allclose(moments.covariance()[p], np.cov(x.T), atol=1e-5)
 
@@ -42,14 +42,14 @@ def test_a_large_offset_does_not_spoil_the_covariance(features):
 def test_distance_is_scipy_s(features):
     moments = streamed(features, 8)
     covariance = padim.regularise(moments.covariance(), 0.01, relative=False)
-    distance = padim.mahalanobis(features, moments.mean(), padim.whitening(covariance))
+    distance = padim.mahalanobis(features, moments.mean(), padim.cholesky(covariance))
 
     for b, p in ((0, 0), (3, 5), (19, 2)):
-        x = features[b, :, p].double().numpy()
+        x = features[b, p].double().numpy()
         inverse = np.linalg.inv(
-            np.cov(features[:, :, p].double().numpy().T) + 0.01 * np.eye(4)
+            np.cov(features[:, p].double().numpy().T) + 0.01 * np.eye(4)
         )
-        mean = features[:, :, p].double().mean(dim=0).numpy()
+        mean = features[:, p].double().mean(dim=0).numpy()
         expected = scipy_mahalanobis(x, mean, inverse)
         assert distance[b, p].item() == pytest.approx(expected, rel=1e-4)
 
@@ -58,7 +58,7 @@ def test_relative_regularisation_ignores_the_scale_of_features(features):
     def distances(x, relative):
         moments = streamed(x, 20)
         covariance = padim.regularise(moments.covariance(), 0.01, relative)
-        return padim.mahalanobis(x, moments.mean(), padim.whitening(covariance))
+        return padim.mahalanobis(x, moments.mean(), padim.cholesky(covariance))
 
     torch.testing.assert_close(
         distances(features, True), distances(30 * features, True), rtol=1e-3, atol=1e-3
@@ -89,12 +89,12 @@ def test_embedding_repeats_coarse_stages_over_the_fine_grid():
     detector = PaDiM(encoder, PaDiMConfig(num_channels=1000), seed=0)
     images = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
-        embedding = detector.embed(images).view(2, 28, 16, 16)
+        embedding = detector.embed(images).view(2, 16, 16, 28)
         coarse = encoder.feature_maps(images)[2]
 
     for y, x in ((0, 0), (5, 10), (15, 15)):
         torch.testing.assert_close(
-            embedding[:, 12:, y, x], coarse[:, :, y // 4, x // 4]
+            embedding[:, y, x, 12:], coarse[:, :, y // 4, x // 4]
         )
 
 
@@ -141,4 +141,4 @@ def test_one_training_image_is_too_few():
 
 def test_a_singular_covariance_names_the_setting():
     with pytest.raises(InputError, match=r"padim\.regularisation"):
-        padim.whitening(torch.zeros(2, 3, 3))
+        padim.cholesky(torch.zeros(2, 3, 3))
