@@ -61,9 +61,11 @@ def test_a_command_of_chapter_6_names_the_start(made):
 
     assert found.verdict == "not run"
     assert found.counterpart.command == (
-        "papermill chapters/06_igd.ipynb book/runs/06_igd-fmnist-ssl-paper-s0.ipynb "
-        "-p dataset fmnist -p source real -p preset paper -p seed 0 -p start ssl"
+        "papermill chapters/06_igd.ipynb book/runs/06_igd-fmnist-pmsacl-paper-s0.ipynb"
+        " -p dataset fmnist -p source real -p preset paper -p seed 0 -p start pmsacl"
     )
+    found = entry(of(made, []), "6.7", "dsvdd", "auc@mvtec", contamination=0.1)
+    assert found.counterpart.command.endswith("-p start imagenet -p part robustness")
 
 
 def test_chapter_6_is_implemented_where_its_chapter_computes_the_row():
@@ -542,3 +544,14 @@ def test_implemented_cells_are_cells_of_the_datasets_tables():
         for place in found.addresses if found else ():
             datasets = paper.table(place.table)["dataset"]
             assert found.dataset in datasets
+
+
+def test_the_commands_of_chapter_6_are_ones_that_it_takes():
+    """Parameters have the names and values of the chapter's own class."""
+    from thesislib.experiments.chapter06 import Chapter06
+
+    for cell in paper.cells():
+        found = counterpart(cell)
+        if found is not None and found.chapter == "06_igd":
+            given = {"dataset": found.dataset, "preset": "paper", "source": "real"}
+            Chapter06(**given, **dict(found.parameters))

@@ -88,6 +88,42 @@ def sealed(once, tmp_path):
     return shutil.copytree(once, tmp_path / "results" / "05_toy" / once.name)
 
 
+def one_class_run(apart):
+    """A sealed run of three classes whose test images are shared, or are not."""
+    import numpy as np
+
+    from tests.runs.toy import Toy
+    from thesislib.metrics import classes
+
+    run = runs.start(Toy, {"seed": int(apart)})
+    digit = np.repeat([0, 1, 2], 20)
+    labels = [(digit != c).astype(int) for c in range(3)]
+    generator = np.random.default_rng(0)
+    scores = [label + generator.normal(0, 1, 60) for label in labels]
+    measure = classes.apart if apart else classes.over_classes
+    each, mean = measure(labels, scores)
+    for c in range(3):
+        names = [f"{c if apart else 'all'}/{i}" for i in range(60)]
+        setting = {"pretrain": "scratch", "class": str(c)}
+        run.add_scores("igd", setting, names, labels[c], scores[c])
+        run.add_row(None, "igd", {"pretrain": "scratch"}, f"auc@lag/{c}", *each[c])
+    run.add_row(None, "igd", {"pretrain": "scratch"}, "auc@lag", *mean)
+    run.finish()
+    return run.folder
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_classes_of_a_benchmark_and_their_mean_are_recomputed(apart):
+    folder = one_class_run(apart)
+
+    assert found(folder) == {"agrees": "seal and files, 4 of 4 rows recomputed\n"}
+
+    for number in (1, 3):
+        reseal(folder, lambda c, n=number: c["rows"][n].update(ci_low=0.1))
+    wrong = found(folder)["wrong"]
+    assert "auc@lag/1 has ci_low 0.1" in wrong and "auc@lag has ci_low 0.1" in wrong
+
+
 def test_changed_scores_are_noticed_though_sealed_again(sealed):
     path = sealed / "scores.csv"
     lines = path.read_text(encoding="utf-8").splitlines()

@@ -150,9 +150,16 @@ def _mean(cell: Cell) -> Address | None:
     return None
 
 
-def start(cell: Cell) -> tuple[tuple[str, str], ...]:
-    """Chapter 6's parameter for the encoder that a row starts from."""
-    return (("start", cell.setting["pretrain"]),)
+PARTS = {"6.5": "ablation", "6.6": "robustness", "6.7": "robustness"}
+STARTS = {"ssl": "pmsacl"}  # chapter 5's pre-training stands for the thesis's SSL
+
+
+def igd_run(cell: Cell) -> tuple[tuple[str, str], ...]:
+    """Chapter 6's parameters for a row: the encoder's start, and which part runs."""
+    pretrain = cell.setting["pretrain"]
+    found = [("start", STARTS.get(pretrain, pretrain))]
+    found += [("part", PARTS[cell.table])] if cell.table in PARTS else []
+    return tuple(found)
 
 
 def from_scratch(cell: Cell) -> bool:
@@ -169,13 +176,13 @@ RULES = (
     Rule("05_pmsacl", ("5.8", "MSACL-3"), "pmsacl-padim", (itself, home), full),
     Rule("05_pmsacl", ("5.8",), "pmsacl-padim", (itself,)),
     Rule("05_pmsacl", ("5.9",), "simclr-padim", (itself,)),
-    Rule("06_igd", _IGD, "igd", (itself, again), parameters=start),
+    Rule("06_igd", _IGD, "igd", (itself, again), parameters=igd_run),
     *(
-        Rule("06_igd", ("6.6", "6.7"), row, (itself,), parameters=start)
+        Rule("06_igd", ("6.6", "6.7"), row, (itself,), parameters=igd_run)
         for row in ("dsvdd", "dsvdd-rec")
     ),
     *(
-        Rule("06_igd", _BASELINES, row, (itself, again), from_scratch, start)
+        Rule("06_igd", _BASELINES, row, (itself, again), from_scratch, igd_run)
         for row in ("dae", "vae", "kde", "ocsvm", "dsvdd")
     ),
 )

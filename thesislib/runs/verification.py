@@ -6,10 +6,10 @@ and which modules have changed since. Of a recorded run the seal, the published
 numbers and the modules only: its scores and histograms did not come along.
 """
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from thesislib import paper
@@ -171,13 +171,13 @@ def _metrics(folder: Path, record: dict[str, Any]) -> tuple[list[str], list[str]
         metric = records.quantity(row["metric"])
         keys = records.behind(row, scores.keys()) if metric in IMAGE else []
         pixels = (row["row"], records.canonical(row["setting"]))
-        for key in keys:
-            if ("image", key) not in known:
-                known["image", key] = _image_metrics(scores[key], record["seed"])
-        if len(keys) == 1:
+        if keys and metric == "auc" and "class" in json.loads(keys[0][1]):
+            again = _of_classes(row, keys, scores)
+        elif len(keys) == 1:
+            if ("image", keys[0]) not in known:
+                scored = _image_metrics(scores[keys[0]], record["seed"])
+                known["image", keys[0]] = scored
             again = known["image", keys[0]][metric]._asdict()
-        elif keys:  # a mean over classes: its interval is the run's own
-            again = {"value": fmean(known["image", key][metric].value for key in keys)}
         elif metric in PIXEL and pixels in histograms:
             if ("pixel", pixels) not in known:
                 known["pixel", pixels] = _pixel_metrics(histograms[pixels])
@@ -199,6 +199,21 @@ def _image_metrics(scores: dict[str, Any], seed: int) -> dict[str, Any]:
     return image.evaluate(
         scores["labels"], scores["scores"], patients=scores["patients"], seed=seed
     )
+
+
+def _of_classes(
+    row: dict[str, Any], keys: list[Key], scores: dict[Key, Any]
+) -> dict[str, Any]:
+    """AUROC of one class of a benchmark, or the mean over all of them."""
+    from thesislib.metrics import classes
+
+    found = [scores[key] for key in keys]
+    images = [set(one["ids"]) for one in found]
+    apart = len(found) > 1 and not images[0] & images[1]
+    measure = classes.apart if apart else classes.over_classes
+    of_each, mean = measure([f["labels"] for f in found], [f["scores"] for f in found])
+    part = row["metric"].partition("@")[2].partition("/")[2]
+    return (mean if part in ("", "mean") else of_each[0])._asdict()
 
 
 def _pixel_metrics(arrays: dict[str, Any]) -> dict[str, float]:
