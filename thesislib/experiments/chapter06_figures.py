@@ -12,7 +12,10 @@ from thesislib.experiments import (
 )
 from thesislib.experiments.chapter06 import Task
 from thesislib.experiments.one_class import data_of
+from thesislib.figures import panels
+from thesislib.metrics import image
 from thesislib.training import seeding
+from thesislib.training.schedule import steps_of
 
 
 def first_task(run) -> Task:
@@ -20,11 +23,44 @@ def first_task(run) -> Task:
     return chapter06.full_tasks(run)[0]
 
 
-def gaussian_histories(run) -> dict[str, list[dict[str, float]]]:
-    """Losses of IGD on the first class, and of variants of its Gaussian term.
+def describe(run) -> str:
+    """The run in a few lines of Markdown: data, counts, settings."""
+    data, config, parameters = run.data, run.configs["igd"], run.parameters
+    lines = [f"**{data.name}**, {data.source} data: {data_words(data.counts)}."]
+    if data.source == "phantom":
+        lines.append(
+            f"The real dataset is not used here; a *phantom* ({data.modality}) stands "
+            "in for it, and every figure and row says so."
+        )
+    elif data.partial:
+        published = data_words(data.published_counts or {})
+        lines.append(f"The counts differ from the published ones ({published}).")
+    task = first_task(run)
+    images = data_of(run, task).train
+    lines.append(
+        f"Preset `{parameters.preset}`, reading `{parameters.reading}`, part "
+        f"`{parameters.part}`, seed {parameters.seed}: {images.image_size} px, "
+        f"{steps_of(config, len(images)):,} steps of {config.batch_size} images a "
+        f"class, base width {config.base_width}, start `{parameters.start}`."
+    )
+    if task.name:
+        names = ", ".join(chapter06.class_names(run))
+        lines.append(f"Classes that are normal in their turn: {names}.")
+    if run.sealed:
+        lines.append("This run was sealed before; its results are read back.")
+    return "\n\n".join(lines)
+
+
+def data_words(counts: dict[str, int]) -> str:
+    """Numbers of images in words: "60,000 train, 10,000 test"."""
+    return ", ".join(f"{number:,} {name}" for name, number in counts.items())
+
+
+def gaussian_passes(run) -> dict[str, list[dict[str, float]]]:
+    """The Gaussian term of IGD on the first class, and of its variants, by passes.
 
     Returns:
-        Label -> rows with `gac`, mean $\\ell_h$ of a batch, and `variance`.
+        Label -> rows `{"step": pass, "gac": mean l_h, "variance": measured}`.
     """
     task = first_task(run)
     floor = run.configs["igd"].variance_floor
@@ -35,25 +71,26 @@ def gaussian_histories(run) -> dict[str, list[dict[str, float]]]:
         label, change = chapter06.OSCILLATION[name]
         made = one_class.igd_model(run, task, variant=f"gaussian-{name}", change=change)
         histories[label] = made.history
-    return histories
+    num_images = len(data_of(run, task).train)
+    every = max(1, num_images // run.configs["igd"].batch_size)
+    return {label: per_pass(rows, every) for label, rows in histories.items()}
 
 
-def per_epoch(run, history: list[dict[str, float]], name: str) -> list[dict]:
-    """Means of a logged term over each pass through the training images.
+def per_pass(history: list[dict[str, float]], every: int) -> list[dict[str, float]]:
+    """Means of `gac` and `variance` over each pass through the training images.
 
     Args:
-        history: Rows of a training, `{"step": ..., name: ...}`.
-        name: Term, "gac" for $\\ell_h$.
-
-    Returns:
-        Rows `{"step": pass, name: mean}`.
+        history: Rows of a training, `{"step": index, "gac": ..., "variance": ...}`.
+        every: Steps of a pass.
     """
-    num_images = len(data_of(run, first_task(run)).train)
-    every = max(1, num_images // run.configs["igd"].batch_size)
-    passes: dict[int, list[float]] = {}
+    passes: dict[int, list[dict[str, float]]] = {}
     for row in history:
-        passes.setdefault(row["step"] // every, []).append(row[name])
-    return [{"step": k, name: float(np.mean(v))} for k, v in sorted(passes.items())]
+        passes.setdefault(row["step"] // every, []).append(row)
+    names = ("gac", "variance")
+    return [
+        {"step": k, **{n: float(np.mean([row[n] for row in rows])) for n in names}}
+        for k, rows in sorted(passes.items())
+    ]
 
 
 def shown_images(run, task: Task) -> np.ndarray:
@@ -128,3 +165,23 @@ def examples(run, task: Task, number: int = 8) -> np.ndarray:
         places = np.linspace(0, len(found) - 1, min(number, len(found))).astype(int)
         chosen.append(found[places])
     return np.concatenate(chosen)
+
+
+def heatmap_examples(detected, labels: np.ndarray, per_class: int = 4) -> np.ndarray:
+    """Which of the kept maps to draw: each class at equal steps through its scores.
+
+    Returns:
+        Indices into `detected.shown`.
+    """
+    labels, scores = labels[detected.shown], detected.scores[detected.shown]
+    chosen = [
+        panels.spread_over_ranks(np.flatnonzero(labels == label), scores, per_class)
+        for label in (0, 1)
+    ]
+    return np.concatenate(chosen)
+
+
+def threshold(run, task: Task, scores: np.ndarray) -> float:
+    """Median threshold of the validation draws of Section 5.4.3."""
+    labels = data_of(run, task).test_labels
+    return image.protocol_50_50(labels, scores, run.parameters.seed)["threshold"]

@@ -19,6 +19,7 @@ from thesislib.figures import one_class as figures
 from thesislib.metrics import classes, delong
 from thesislib.metrics.image import Estimate
 
+SCALES = {"igd": "global", "local": "local", "both": "global + local"}
 NAMES = {
     "igd": "IGD",
     "dae": "DAE",
@@ -420,8 +421,7 @@ def localisation(run) -> str:
                 number = len(data_of(run, task).test_labels)
                 run.add_row(None, "igd", setting, metric, bounded.value, n=number)
                 cells.append(f"{bounded.value:.3f}")
-            label = {"igd": "global", "local": "local", "both": "global + local"}
-            lines.append((f"{task.name} {label[scale]}".strip(), *cells))
+            lines.append((f"{task.name} {SCALES[scale]}".strip(), *cells))
     return table_html(
         "All pixels of all test images together.",
         ("maps", "pixel AUROC", "pixel AP", "PRO to 0.3"),
