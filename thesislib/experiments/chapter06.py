@@ -26,7 +26,16 @@ SMALL = ("mnist", "fmnist", "cifar10")  # 28 or 32 px: no patches to look at
 QUICK_CLASSES = {"mvtec": ("bottle", "hazelnut", "carpet")}
 THREE = ("0", "6", "9")  # an easy, a hard and a middling class of Fashion-MNIST
 PRETRAIN = {"scratch": "scratch", "imagenet": "imagenet", "pmsacl": "ssl"}
-METHODS = ("igd", "dae", "vae", "dsvdd", "dsvdd-rec", "kde", "ocsvm")
+METHODS = (
+    "igd",
+    "dae",
+    "vae",
+    "dsvdd",
+    "dsvdd-rec",
+    "kde",
+    "ocsvm",
+    "nn-thumbnails-16",
+)
 OSCILLATION = {  # what the chapter shows of the Gaussian term, one change at a time
     "printed": ("no floor, as printed", {"variance_floor": None}),
     "log-likelihood": (
@@ -193,7 +202,7 @@ def _standard(dataset: str) -> dict[str, Any]:
 def _quick(dataset: str) -> dict[str, Any]:
     """Three classes in two core-minutes."""
     study = StudyConfig(
-        baselines=("dsvdd", "kde", "ocsvm"),
+        baselines=("dsvdd", "kde", "ocsvm", "nn-thumbnails-16"),
         ablation=("rec", "rec-gac"),
         fractions=(0.2,),
         contaminations=(0.1,),

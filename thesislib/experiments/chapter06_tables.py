@@ -28,6 +28,7 @@ NAMES = {
     "dsvdd-rec": "Deep SVDD + REC",
     "kde": "KDE",
     "ocsvm": "one-class SVM",
+    "nn-thumbnails-16": "floor: nearest image, 16 px thumbnails",
 }
 CIFAR10 = (  # as Table A.4 calls them
     *("plane", "car", "bird", "cat", "deer"),

@@ -84,6 +84,7 @@ def data_of(run, task: Task):
             fraction=task.fraction,
             contamination=task.contamination,
             seed=run.parameters.seed,
+            reserve=max(run.configs["study"].contaminations, default=0.0),
         )
 
     return kept(run, ("data", task), make)

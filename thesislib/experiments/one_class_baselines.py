@@ -1,11 +1,13 @@
-"""Baselines of chapter 6 on its tasks: VAE, Deep SVDD, KDE and one-class SVM.
+"""Baselines of chapter 6 on its tasks: VAE, Deep SVDD, KDE, one-class SVM, a floor.
 
 They share encoder, batches, number of steps and optimiser with IGD. The DAE is IGD
-with another loss and stands with the ablation.
+with another loss and stands with the ablation. The floor is the distance to the
+nearest training image on thumbnails: what no method may be proud of.
 """
 
 import numpy as np
 
+from thesislib.datasets import baselines
 from thesislib.detectors import deep_svdd, kde_ocsvm, vae
 from thesislib.detectors.matched import settings_like
 from thesislib.experiments import one_class
@@ -13,6 +15,7 @@ from thesislib.experiments.chapter06 import Task
 from thesislib.experiments.one_class import BATCH, Detection, Trained, data_of
 from thesislib.nn.autoencoder import BackboneEncoder
 
+FLOOR = "nn-thumbnails-16"
 DEEP = {  # method: its file, its settings, its model
     "vae": (vae, vae.VAEConfig, vae.VAE, {}),
     "dsvdd": (deep_svdd, deep_svdd.DeepSVDDConfig, deep_svdd.DeepSVDD, {}),
@@ -29,7 +32,7 @@ def detect(run, method: str, task: Task) -> Detection:
     """Train a baseline on a task and score its test images.
 
     Args:
-        method: `vae`, `dsvdd`, `dsvdd-rec`, `kde` or `ocsvm`.
+        method: `vae`, `dsvdd`, `dsvdd-rec`, `kde`, `ocsvm` or `nn-thumbnails-16`.
     """
     if method in DEEP:
 
@@ -38,6 +41,15 @@ def detect(run, method: str, task: Task) -> Detection:
             module, config = DEEP[method][0], deep_config(run, method)
             with run.stage(f"scores {method} {task.stage}"):
                 return module.score(model, data.test.batches(BATCH), config).score
+
+    elif method == FLOOR:
+
+        def compute(data) -> np.ndarray:
+            small = (
+                baselines.thumbnails(b.pixels, 16) for b in (data.train, data.test)
+            )
+            with run.stage(f"{method} {task.stage}"):
+                return baselines.one_class_nearest_neighbour(*small)
 
     else:
 
