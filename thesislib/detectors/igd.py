@@ -27,6 +27,9 @@ from thesislib.training import precision
 from thesislib.training.schedule import polynomial_lr, set_lr, steps_of
 
 
+LEAST_VARIANCE = 1e-12  # where all z are alike, 0 / 0 is 0 and gradients are finite
+
+
 @dataclass(frozen=True, kw_only=True)
 class IGDConfig:
     """Settings of IGD, thesis Section 6.4.2; the rest says its source."""
@@ -119,8 +122,8 @@ class GaussianClassifier(nn.Module):
                 starts again. A floor fixes the scale.
         """
         variance = self.variance if floor is None else self.variance.clamp(min=floor)
-        smallest = torch.finfo(variance.dtype).tiny  # all z alike: 0 / 0 is 0
-        return (z - self.mean).square().sum(dim=1) / variance.clamp(min=smallest)
+        variance = variance.clamp(min=LEAST_VARIANCE)
+        return (z - self.mean).square().sum(dim=1) / variance
 
     def forward(self, z: Tensor, floor: float | None = None) -> Tensor:
         r"""Probability of being abnormal, thesis Eq. (6.8), (B, Z) to (B,).

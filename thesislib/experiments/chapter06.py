@@ -301,6 +301,19 @@ def robustness_tasks(run) -> list[Task]:
     return small + dirty
 
 
+def reserve(run) -> float:
+    """Contamination whose images no task of the run is judged on.
+
+    Where a dataset's only abnormal images are its test images, those that contaminate
+    leave the test set. In part `robustness` the largest contamination's leave it for
+    all tasks, so that all are judged on the same images; other parts judge clean
+    training sets on the published test set.
+    """
+    if run.parameters.part != "robustness":
+        return 0.0
+    return max(run.configs["study"].contaminations, default=0.0)
+
+
 def pretrain(run) -> dict[str, str]:
     """The part of every row's setting that says where the encoder comes from."""
     return {"pretrain": PRETRAIN[run.parameters.start]}

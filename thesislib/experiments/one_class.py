@@ -17,6 +17,7 @@ from thesislib.datasets import subsets
 from thesislib.detectors import igd
 from thesislib.detectors.igd import IGD, IGDConfig
 from thesislib.errors import InputError
+from thesislib.experiments import chapter06
 from thesislib.experiments.chapter06 import Task, scales
 from thesislib.figures.explorer import choose
 from thesislib.figures.panels import map_scale
@@ -84,7 +85,7 @@ def data_of(run, task: Task):
             fraction=task.fraction,
             contamination=task.contamination,
             seed=run.parameters.seed,
-            reserve=max(run.configs["study"].contaminations, default=0.0),
+            reserve=chapter06.reserve(run),
         )
 
     return kept(run, ("data", task), make)
