@@ -4,7 +4,9 @@ Defard et al., *PaDiM: a Patch Distribution Modeling Framework for Anomaly Detec
 and Localization*, 2021. Every position of the feature map has a Gaussian of its own,
 measured on normal images; an image is as abnormal as its most unlikely position.
 
-Axes in all shapes: B images, P positions (a G x G grid), C channels.
+Axes in all shapes: B images, P positions (a G x G grid), C channels. Features are
+kept (B, P, C): the channels of a position lie side by side, as the encoder makes them,
+and linear algebra at all positions at once needs no copy.
 """
 
 import math
@@ -66,7 +68,7 @@ class PaDiM:
         covariance = regularise(
             moments.covariance(), self.config.regularisation, self.config.relative
         )
-        self.whitening = whitening(covariance)  # (P, C, C)
+        self.factor = cholesky(covariance)  # (P, C, C)
         return self
 
     @torch.no_grad()
@@ -83,13 +85,13 @@ class PaDiM:
         """
         maps = []
         for images in batches:
-            distance = mahalanobis(self.embed(images), self.mean, self.whitening)
+            distance = mahalanobis(self.embed(images), self.mean, self.factor)
             maps.append(self.upsample(distance, images.shape[-1]).cpu())
         maps = torch.cat(maps)
         return maps.amax(dim=(1, 2)), maps
 
     def embed(self, images: Tensor) -> Tensor:
-        """Features of all positions, (B, 3, H, W) to (B, C, P).
+        """Features of all positions, (B, 3, H, W) to (B, P, C).
 
         Coarser stages are repeated to the grid of the first one. Channels are chosen
         before, so that nothing is enlarged in vain.
@@ -102,9 +104,11 @@ class PaDiM:
                 (self.channels >= start) & (self.channels < start + stage.shape[1])
             ]
             own = (own - start).to(stage.device)
-            chosen.append(F.interpolate(stage[:, own], size=grid, mode="nearest"))
+            kept = stage.permute(0, 2, 3, 1).index_select(3, own)  # (B, h, w, c)
+            kept = F.interpolate(kept.permute(0, 3, 1, 2), size=grid, mode="nearest")
+            chosen.append(kept.permute(0, 2, 3, 1))
             start += stage.shape[1]
-        return torch.cat(chosen, dim=1).float().flatten(2)
+        return torch.cat(chosen, dim=3).float().flatten(1, 2)
 
     def upsample(self, distance: Tensor, image_size: int) -> Tensor:
         """Enlarge distances (B, P) to smooth maps (B, H, W)."""
@@ -140,27 +144,36 @@ class Moments:
         self.count = 0
 
     def add(self, features: Tensor) -> None:
-        """Take in a batch of features, (B, C, P)."""
-        x = features.permute(2, 1, 0)  # (P, C, B)
+        """Take in a batch of features, (B, P, C)."""
         if self.count == 0:
-            self.origin = x.mean(dim=2, keepdim=True)  # (P, C, 1)
+            _, num_positions, num_channels = features.shape
+            self.origin = features.mean(dim=0)  # (P, C)
             self.sum = torch.zeros_like(self.origin)
-            self.products = x.new_zeros(x.shape[0], x.shape[1], x.shape[1])
-        x = x - self.origin
-        self.sum += x.sum(dim=2, keepdim=True)
-        self.products.baddbmm_(x, x.transpose(1, 2))
+            self.products = features.new_zeros(
+                num_positions, num_channels, num_channels
+            )
+        features = features - self.origin
+        self.sum += features.sum(dim=0)
+        x = features.transpose(0, 1)  # (P, B, C)
+        self.products.baddbmm_(x.mT, x)
         self.count += features.shape[0]
 
     def mean(self) -> Tensor:
         """(P, C)."""
         self._need_two()
-        return (self.origin + self.sum / self.count).squeeze(2)
+        return self.origin + self.sum / self.count
 
     def covariance(self) -> Tensor:
         """Unbiased, (P, C, C)."""
         self._need_two()
-        outer = self.sum @ self.sum.transpose(1, 2) / self.count
-        return (self.products - outer) / (self.count - 1)
+        rest, total = self.count - 1, self.sum[:, :, None]
+        return torch.baddbmm(
+            self.products,
+            total,
+            total.mT,
+            beta=1 / rest,
+            alpha=-1 / (rest * self.count),
+        )
 
     def _need_two(self) -> None:
         if self.count < 2:
@@ -177,16 +190,15 @@ def regularise(covariance: Tensor, epsilon: float, relative: bool) -> Tensor:
     by the mean variance over positions and channels.
 
     Args:
-        covariance: (P, C, C).
+        covariance: (P, C, C); changed in place.
     """
-    if relative:
-        epsilon = epsilon * covariance.diagonal(dim1=1, dim2=2).mean().item()
-    identity = torch.eye(covariance.shape[-1], device=covariance.device)
-    return covariance + epsilon * identity
+    variance = covariance.diagonal(dim1=1, dim2=2)
+    variance += epsilon * variance.mean() if relative else epsilon
+    return covariance
 
 
-def whitening(covariance: Tensor) -> Tensor:
-    r"""$L^{-1}$ with $\Sigma = L L^\top$, so that $\Sigma^{-1} = L^{-\top} L^{-1}$.
+def cholesky(covariance: Tensor) -> Tensor:
+    r"""L with $\Sigma = L L^\top$.
 
     Args:
         covariance: Positive definite, (P, C, C).
@@ -203,28 +215,26 @@ def whitening(covariance: Tensor) -> Tensor:
             f"PaDiM's covariance is singular at {int((info > 0).sum())} of "
             f"{len(info)} positions; raise padim.regularisation."
         )
-    identity = torch.eye(covariance.shape[-1], device=covariance.device)
-    return torch.linalg.solve_triangular(
-        factor, identity.expand_as(factor), upper=False
-    )
+    return factor
 
 
-def mahalanobis(features: Tensor, mean: Tensor, whitening: Tensor) -> Tensor:
+def mahalanobis(features: Tensor, mean: Tensor, factor: Tensor) -> Tensor:
     r"""Distance of each position to its Gaussian, thesis Eq. (5.12).
 
     $$s(x_\omega) = \sqrt{(x_\omega - \mu_\omega)^\top \Sigma_\omega^{-1}
-      (x_\omega - \mu_\omega)}$$
+      (x_\omega - \mu_\omega)} = \lVert L_\omega^{-1} (x_\omega - \mu_\omega) \rVert$$
 
     Args:
-        features: (B, C, P).
+        features: (B, P, C).
         mean: (P, C).
-        whitening: $L^{-1}$, (P, C, C).
+        factor: L of `cholesky`, (P, C, C).
 
     Returns:
         Distances, (B, P).
     """
-    x = features.permute(2, 1, 0) - mean[:, :, None]  # (P, C, B)
-    return torch.bmm(whitening, x).square().sum(dim=1).sqrt().T
+    x = (features - mean).permute(1, 2, 0)  # (P, C, B)
+    white = torch.linalg.solve_triangular(factor, x, upper=False)
+    return torch.linalg.vector_norm(white, dim=1).T
 
 
 def smooth(maps: Tensor, sigma: float) -> Tensor:
