@@ -26,7 +26,6 @@ from thesislib.nn.msssim import ms_ssim, ms_ssim_map, scales_of
 from thesislib.training import precision
 from thesislib.training.schedule import polynomial_lr, set_lr, steps_of
 
-
 LEAST_VARIANCE = 1e-12  # where all z are alike, 0 / 0 is 0 and gradients are finite
 
 

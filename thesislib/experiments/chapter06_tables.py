@@ -78,12 +78,13 @@ def add_rows(
     stored = setting | ({"training": key} if key else {})
     name = run.parameters.dataset
     for task, data, score, estimate in zip(tasks, datasets, scores, found, strict=True):
-        of_class = stored | ({"class": task.name} if task.name else {})
+        part = printed_class(name, task.name)
+        of_class = stored | ({"class": part} if part else {})
         run.add_scores(
             method, of_class, data.test_ids, data.test_labels, score, data.test_patients
         )
         if task.name:
-            where = f"{metric}@{name}/{printed_class(name, task.name)}"
+            where = f"{metric}@{name}/{part}"
             run.add_row(
                 _table(chapter06.CLASS_TABLE.get(name), method, setting),
                 method,

@@ -58,16 +58,16 @@ def medmix_examples(
             rf"$\mathcal{{A}}_{n}$: " + ("none" if n == 0 else f"{n} pasted")
             for n in range(num_classes)
         ]
-    figure, axes = _tiles(num_rows, num_classes, images.shape[2:4])
+    figure, axes = tiles(num_rows, num_classes, images.shape[2:4])
     for row in range(num_rows):
         for column, name in enumerate(class_names):
-            ax = _show(axes[row, column], images[row, column])
+            ax = show(axes[row, column], images[row, column])
             if masks is not None:
                 outline(ax, masks[row, column])
             if row == 0:
                 ax.set_title(name, fontsize=9, fontweight="normal", loc="center")
     if masks is not None:
-        _legend(figure, [("outline: pasted lesion", "-")])
+        outline_legend(figure, [("outline: pasted lesion", "-")])
     return figure
 
 
@@ -93,14 +93,14 @@ def examples(
     names = kinds if kinds is not None else np.where(labels, "abnormal", "normal")
     rows = [np.flatnonzero(labels == label) for label in (0, 1)]
     rows = [row for row in rows if len(row)]
-    figure, axes = _tiles(len(rows), max(map(len, rows)), images.shape[1:3])
+    figure, axes = tiles(len(rows), max(map(len, rows)), images.shape[1:3])
     for row, members in enumerate(rows):
         for column, ax in enumerate(axes[row]):
             if column >= len(members):
                 ax.remove()
                 continue
             index = members[column]
-            _show(ax, images[index])
+            show(ax, images[index])
             if masks is not None:
                 outline(ax, masks[index])
             ax.set_title(names[index], fontsize=9, loc="center", fontweight="normal")
@@ -123,7 +123,7 @@ def strong_examples(
         raise InputError("images is empty; give at least one augmentation.")
     num_columns = max(len(value) for value in rows.values())
     shape = next(iter(rows.values())).shape[1:3]
-    figure, axes = _tiles(
+    figure, axes = tiles(
         len(rows), num_columns, shape, max_tile=1.2, side=1.1, extra=0.0, title=0.24
     )
     for row, (name, pictures) in enumerate(rows.items()):
@@ -132,7 +132,7 @@ def strong_examples(
             if column >= len(pictures):
                 ax.remove()
                 continue
-            _show(ax, pictures[column])
+            show(ax, pictures[column])
             title = titles[column] if titles else f"class {column}"
             ax.set_title(title, fontsize=8, loc="center", fontweight="normal", pad=3)
         axes[row, 0].set_ylabel(
@@ -182,7 +182,7 @@ def heatmaps(
         raise InputError(f"scale is ({low}, {high}); its ends must increase.")
     height, width = images.shape[1:3]
     num_lines = (labels is not None) + (scores is not None)
-    figure, axes = _tiles(
+    figure, axes = tiles(
         2,
         num_images,
         (height, width),
@@ -193,10 +193,10 @@ def heatmaps(
     write = None if scores is None else style.fixed(as_array(scores))
     for column, i in enumerate(order):
         top, bottom = axes[:, column]
-        _show(top, images[i])
+        show(top, images[i])
         if opacity is not None:
-            _show(bottom, images[i])
-        _show(bottom, None).imshow(
+            show(bottom, images[i])
+        show(bottom, None).imshow(
             maps[i],
             cmap=style.HEAT,
             norm=norm,
@@ -216,7 +216,7 @@ def heatmaps(
             "\n".join(lines),
             fontsize=8.5,
             loc="center",
-            color=_class_text(labels[i]) if labels is not None else style.INK,
+            color=class_text(labels[i]) if labels is not None else style.INK,
         )
     axes[0, 0].set_ylabel("image")
     axes[1, 0].set_ylabel("map")
@@ -233,7 +233,7 @@ def heatmaps(
     bar.set_label(unit)
     bar.outline.set_visible(False)
     if masks is not None and masks.any():
-        _legend(figure, [("outline: ground truth", "-")])
+        outline_legend(figure, [("outline: ground truth", "-")])
     return figure
 
 
@@ -309,7 +309,7 @@ def gallery(
         row = part.subplots(1, per_group, squeeze=False)[0]
         examples = spread_over_ranks(np.flatnonzero(chosen), scores, per_group)
         for ax, i in zip(row, examples, strict=False):
-            _show(ax, images[i])
+            show(ax, images[i])
             if masks is not None:
                 outline(ax, masks[i])
             _frame(ax, right)
@@ -355,7 +355,7 @@ def outline(ax: Axes, mask: np.ndarray) -> Axes:
     return ax
 
 
-def _tiles(
+def tiles(
     num_rows: int,
     num_columns: int,
     shape: Sequence[int],
@@ -381,7 +381,7 @@ def _tiles(
     return figure, axes
 
 
-def _show(ax: Axes, image: np.ndarray | None) -> Axes:
+def show(ax: Axes, image: np.ndarray | None) -> Axes:
     """Show an image without ticks and spines."""
     if image is not None:
         ax.imshow(image, interpolation="nearest")
@@ -406,12 +406,12 @@ def _frame(ax: Axes, right: bool) -> None:
     )
 
 
-def _class_text(abnormal: bool) -> str:
+def class_text(abnormal: bool) -> str:
     """Class colour dark enough for small type (contrast with white above 4.5)."""
     return "#9A4A00" if abnormal else style.NORMAL
 
 
-def _legend(figure: Figure, entries: Sequence[tuple[str, str]]) -> None:
+def outline_legend(figure: Figure, entries: Sequence[tuple[str, str]]) -> None:
     handles = [
         Line2D([], [], color=_OUTLINE, linestyle=dash, linewidth=1.4, path_effects=_RIM)
         for _, dash in entries
