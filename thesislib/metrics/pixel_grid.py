@@ -48,15 +48,17 @@ class PageGrid:
         self.offset = np.concatenate([[0], np.cumsum(np.int64(1) << bits)])
         self.num_bins = int(self.offset[-1])
         self._shift = (16 - bits).astype(np.uint32)
-        # bin = (key >> shift) + base
+        # bin = (key >> shift) + base, modulo 2^32
         first = np.arange(NUM_PAGES, dtype=np.int64) << 16
-        self._base = self.offset[:-1] - (first >> self._shift)
+        self._base = (self.offset[:-1] - (first >> self._shift)).astype(np.uint32)
 
-    def bins(self, keys: NDArray[np.uint32]) -> NDArray[np.int64]:
-        """Bin of each key."""
-        page = to_pages(keys)
-        bins = self._base[page]
-        bins += keys >> self._shift[page]
+    def bins(self, keys: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """Bin of each of ascending keys, (B,)."""
+        pages = np.arange(keys[0] >> 16, (keys[-1] >> 16) + 1, dtype=np.uint32)
+        starts = np.searchsorted(keys, pages << np.uint32(16))
+        lengths = np.diff(starts, append=len(keys))
+        bins = keys >> np.repeat(self._shift[pages], lengths)
+        bins += np.repeat(self._base[pages], lengths)
         return bins
 
     def sum_pages(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -101,10 +103,10 @@ class Counts:
         """Count ascending keys of normal (N,) and abnormal pixels (A,) with weights."""
         if len(normal):
             bins, first = self._meet(normal, normal)
-            self.normal[bins] += np.diff(first, append=len(normal))
+            self.normal[bins] += _lengths(first, len(normal))
         if len(abnormal):
             bins, first = self._meet(abnormal, abnormal)
-            self.abnormal[bins] += np.diff(first, append=len(abnormal))
+            self.abnormal[bins] += _lengths(first, len(abnormal))
             self.overlap[bins] += np.add.reduceat(overlap, first)
 
     def add_intervals(self, parts: Intervals) -> None:
@@ -117,14 +119,17 @@ class Counts:
 
     def _meet(
         self, low: NDArray[np.uint32], high: NDArray[np.uint32]
-    ) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Widen bins to ascending keys; the bins met, and where each begins."""
         bins = self.grid.bins(low)
-        first = np.append(0, np.flatnonzero(bins[1:] != bins[:-1]) + 1)
-        last = np.append(first[1:], len(bins)) - 1
-        bins = bins[first]
-        self.low[bins] = np.minimum(self.low[bins], low[first])
-        self.high[bins] = np.maximum(self.high[bins], high[last])
+        begins = np.empty(len(bins), bool)
+        begins[0] = True
+        np.not_equal(bins[1:], bins[:-1], out=begins[1:])
+        first = np.flatnonzero(begins)
+        lowest, bins = low[first], bins[first].astype(np.intp)
+        highest = np.append(high[first[1:] - 1], high[-1:])
+        self.low[bins] = np.minimum(self.low[bins], lowest)
+        self.high[bins] = np.maximum(self.high[bins], highest)
         return bins, first
 
     def intervals(self) -> Intervals:
@@ -189,6 +194,14 @@ class Counts:
             fp, tp = float(fps[0]), float(tps[0])
         open_bins = self.low < self.high
         return self.grid.sum_pages(costs), float(costs @ open_bins)
+
+
+def _lengths(first: NDArray[np.intp], stop: int) -> NDArray[np.intp]:
+    """Lengths of stretches that begin at `first`, the last one ending at `stop`."""
+    lengths = np.empty_like(first)
+    np.subtract(first[1:], first[:-1], out=lengths[:-1])
+    lengths[-1] = stop - first[-1]
+    return lengths
 
 
 def first_bits(
