@@ -353,7 +353,7 @@ def m_step(model: IGD, images: Tensor, config: IGDConfig, step, ours, critics) -
             terms["inter"] = fooling_loss(model.critic(between).float())
         loss = total_loss(terms, config)
     step.update(loss, ours)
-    step.log(terms | {"variance": model.classifier.variance})
+    step.log(terms | {"variance": model.classifier.variance.clone()})
     if not inter:
         return
     zeta = torch.rand(num_images, generator=step.generator, device=images.device)
