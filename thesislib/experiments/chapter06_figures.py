@@ -156,7 +156,7 @@ def interpolated(run, task: Task, number: int = 9) -> tuple[np.ndarray, np.ndarr
     return weights.cpu().numpy(), decoded.clamp(0, 1).cpu().numpy()
 
 
-def examples(run, task: Task, number: int = 8) -> np.ndarray:
+def examples(run, task: Task, number: int = 6) -> np.ndarray:
     """Indices of normal and then abnormal test images, at equal steps."""
     labels = data_of(run, task).test_labels
     chosen = []
@@ -185,3 +185,11 @@ def threshold(run, task: Task, scores: np.ndarray) -> float:
     """Median threshold of the validation draws of Section 5.4.3."""
     labels = data_of(run, task).test_labels
     return image.protocol_50_50(labels, scores, run.parameters.seed)["threshold"]
+
+
+def score_terms(terms: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The two terms of the global score, Eq. (6.22), under the names of the axes."""
+    return {
+        r"reconstruction $\ell_r$": terms["rec igd"],
+        r"Gaussian $\ell_h$": terms["gac igd"],
+    }

@@ -171,40 +171,61 @@ def detect_igd(
     """Train IGD on a task, both scales where there are two, and score its test images.
 
     Args:
-        maps: Keep maps of some test images, and histograms of all pixels.
+        variant: Names a change of the settings, "" for none.
+        change: The change, field of `IGDConfig` -> value.
+        maps: Keep maps of some test images, and histograms of all pixels where masks
+            exist.
     """
-    data, chosen = data_of(run, task), scales(run)
+    data = data_of(run, task)
 
-    def compute() -> dict[str, np.ndarray]:
-        scored = {}
-        for scale in chosen:
+    def score(images, with_maps: bool) -> dict[str, igd.Scores]:
+        found = {}
+        for scale in scales(run):
             model = igd_model(run, task, scale, variant, change).model
             config = igd_config(run, scale, change)
-            with run.stage(f"scores {scale} {variant} {task.stage}"):
-                batches = data.test.batches(BATCH)
-                scored[scale] = igd.score(model, batches, config, maps=maps)
-        both = scored["igd"]
-        if "local" in scored:
-            both = igd.combine(scored["igd"], scored["local"])
-        arrays = {"scores": both.score.numpy()}
-        for scale, one in scored.items():
-            arrays[f"terms/rec {scale}"] = one.rec.numpy()
-            arrays[f"terms/gac {scale}"] = one.gac.numpy()
-        if maps:
-            number = run.configs["study"].num_maps
-            shown = choose(data.test_labels, arrays["scores"], number)
-            arrays["shown"] = shown
-            for scale, one in (scored | {"both": both}).items():
-                drawn = one.maps.numpy()
-                arrays[f"maps/{scale}"] = drawn[shown].astype(np.float16)
-                arrays[f"ends/{scale}"] = np.array(map_scale(drawn))
-                arrays |= _pixels(scale, drawn, data.test_masks)
+            found[scale] = igd.score(model, images, config, maps=with_maps)
+        if "local" in found:
+            found["both"] = igd.combine(found["igd"], found["local"])
+        return found
+
+    def compute() -> dict[str, np.ndarray]:
+        for scale in scales(run):  # trained first, so that their time is theirs
+            igd_model(run, task, scale, variant, change)
+        all_maps = maps and data.test_masks is not None
+        with run.stage(f"scores igd {variant} {task.stage}"):
+            found = score(data.test.batches(BATCH), all_maps)
+        arrays = {"scores": list(found.values())[-1].score.numpy()}
+        for scale in scales(run):
+            arrays[f"terms/rec {scale}"] = found[scale].rec.numpy()
+            arrays[f"terms/gac {scale}"] = found[scale].gac.numpy()
+        if not maps:
+            return arrays
+        number = run.configs["study"].num_maps
+        shown = choose(data.test_labels, arrays["scores"], number)
+        if all_maps:
+            drawn = {scale: one.maps.numpy() for scale, one in found.items()}
+            for scale in drawn:
+                arrays |= _pixels(scale, drawn[scale], data.test_masks)
+            arrays |= _shown(shown, drawn, shown)
+        else:
+            few = score([data.test.take(torch.as_tensor(shown))], True)
+            drawn = {scale: one.maps.numpy() for scale, one in few.items()}
+            arrays |= _shown(shown, drawn, np.arange(len(shown)))
         return arrays
 
-    name = " ".join(
-        part for part in ("igd", variant, task.stage, "maps" * maps) if part
-    )
-    return _detection(run.once(name, compute))
+    parts = ("igd", variant, task.stage, "maps" if maps else "")
+    return _detection(run.once(" ".join(filter(None, parts)), compute))
+
+
+def _shown(
+    shown: np.ndarray, maps: dict[str, np.ndarray], places: np.ndarray
+) -> dict[str, np.ndarray]:
+    """What is kept of maps, (N, H, W) each, at `places` among them."""
+    arrays = {"shown": shown}
+    for scale, drawn in maps.items():
+        arrays[f"maps/{scale}"] = drawn[places].astype(np.float16)
+        arrays[f"ends/{scale}"] = np.array(map_scale(drawn))
+    return arrays
 
 
 def detect(run, task: Task, stage: str, compute: Callable) -> Detection:
