@@ -108,7 +108,7 @@ def apply_colour(images: Tensor, matrix: Tensor, bias: Tensor) -> Tensor:
         matrix: (B, 3, 3).
         bias: (B, 3).
     """
-    mapped = torch.baddbmm(bias[..., None], matrix, images.flatten(2))
+    mapped = torch.bmm(matrix, images.flatten(2)).add_(bias[..., None])
     return mapped.view_as(images)
 
 

@@ -43,10 +43,13 @@ def coarse_field(images: Tensor) -> tuple[Tensor, int]:
 
 def _between(lit: Tensor, dim: int) -> Tensor:
     """True from the first to the last lit cell along `dim`, (B, R, S)."""
-    size = lit.shape[dim]
+    lit = lit.transpose(dim, 2)
+    size = lit.shape[2]
     place = torch.arange(1, size + 1, device=lit.device, dtype=torch.float32)
-    place = place.view(-1, 1) if dim == 1 else place
     shown = lit.float()  # the largest of floats is found faster than of integers
-    last = (shown * place).amax(dim, keepdim=True)
-    from_end = (shown * (size + 1 - place)).amax(dim, keepdim=True)
-    return (place <= last) & (size + 1 - place <= from_end)
+    last = (shown * place).amax(dim=2).long()
+    from_end = (shown * place.flip(0)).amax(dim=2).long()
+    triangle = torch.ones(size + 1, size, dtype=torch.bool, device=lit.device).tril(-1)
+    inside = triangle.index_select(0, last.flatten())  # row k: true on k cells
+    inside &= triangle.flip(1).index_select(0, from_end.flatten())
+    return inside.view(lit.shape).transpose(dim, 2)

@@ -111,7 +111,8 @@ def resize_matrix(
     start, length = start[:, None].float(), length[:, None].float()
     offset = (target + 0.5) * (length / size) - 0.5  # pixels within the box
     source = start + torch.minimum(offset.clamp(min=0.0), length - 1)  # (B, size)
-    return (1 - (source[..., None] - pixel).abs()).clamp(min=0.0)
+    distance = (source[..., None] - pixel).abs_()
+    return distance.neg_().add_(1.0).clamp_(min=0.0)
 
 
 def blur_matrix(sigma: Tensor, size: int, radius: int) -> Tensor:

@@ -322,8 +322,7 @@ def strong_views(images: Tensor, config: PMSACLConfig, generator) -> Tensor:
     views = [
         weak_view(strong, generator, config.weak, keep=keep) for _ in range(NUM_VIEWS)
     ]
-    shape = (NUM_VIEWS, config.num_classes, num_images, *images.shape[1:])
-    return torch.cat(views).view(shape).transpose(0, 1)
+    return torch.stack([view.unflatten(0, (-1, num_images)) for view in views], dim=1)
 
 
 def losses(
