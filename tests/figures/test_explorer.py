@@ -281,3 +281,15 @@ def test_in_a_run_by_papermill_nobody_is_there(tmp_path):
 
     (output,) = [o for o in notebook.cells[0].outputs if o.get("name") != "stderr"]
     assert output["text"] == "False\n"
+
+
+def test_grey_images_of_one_channel_stay_grey_in_the_sprite(given, rng):
+    ramp = np.tile(np.linspace(0, 255, 32).astype(np.uint8), (32, 1))
+    grey = np.stack([ramp, ramp.T] * 3)[:, None]
+
+    data = explorer.explorer_data(**{**given, "images": grey, "masks": None})
+
+    assert data["tile"] == [32, 32]
+    shown = tile(picture(data["images"]), 1, data).astype(int)
+    assert np.ptp(shown, axis=-1).max() <= 2  # JPEG
+    assert np.abs(shown[..., 0] - ramp.T).max() <= 8

@@ -194,3 +194,18 @@ def test_examples_are_spread_over_the_ranks_with_both_ends():
 
 def test_map_scale_of_constant_maps_has_width_one():
     assert panels.map_scale(np.full((2, 3, 3), 4.0)) == (4.0, 5.0)
+
+
+def test_grey_images_of_one_channel_are_shown_as_they_are(rng, labels, scores, maps):
+    grey = rng.integers(0, 256, (6, 1, 28, 28), dtype=np.uint8)
+
+    for figure in (
+        panels.examples(grey, labels),
+        panels.gallery(grey, labels, scores, threshold=0.5),
+        panels.heatmaps(grey, maps),
+    ):
+        shown = [p.get_array() for p in pictures(figure) if p.get_array().ndim == 3]
+        assert len(shown) == 6
+        found = {np.round(255 * picture).astype(int).tobytes() for picture in shown}
+        expected = np.repeat(grey[:, 0, ..., None], 3, axis=-1).astype(int)
+        assert found == {image.tobytes() for image in expected}

@@ -29,6 +29,7 @@ KINDS = {  # of Figure 6.1, left and right: title and axis
 }
 MARKERS = "osD^vP"
 
+_WIDTH = 6.3  # inches; below the text column, so that a phone shows larger words
 _LEAST_SPAN = 0.1  # of the AUROC axis
 _APART = 2.5  # points between methods at one place
 
@@ -82,8 +83,8 @@ def robustness(
     figure, axes = style.subplots(
         1,
         len(known),
-        width=style.WIDTH if len(known) > 1 else 0.6 * style.WIDTH,
-        height=3.1,
+        width=_WIDTH if len(known) > 1 else 0.65 * _WIDTH,
+        height=3,
         sharey=True,
         squeeze=False,
     )
@@ -135,7 +136,7 @@ def gaussian(
         raise InputError("histories is empty; give at least one training.")
     if floor is not None and not floor > 0:
         raise InputError(f"floor is {floor}; it must be positive, or None.")
-    figure, (left, right) = style.subplots(1, 2, height=3.1, sharex=True)
+    figure, (left, right) = style.subplots(1, 2, width=_WIDTH, height=3, sharex=True)
     handles, any_zero = [], False
     for i, (label, history) in enumerate(histories.items()):
         look = style.series(i)
@@ -181,7 +182,7 @@ def gaussian(
     right.set(title=r"measured variance $\sigma^2$")
     for ax in (left, right):
         ax.set_xlabel("pass through the training images")
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         style.light_grid(ax)
     _legend_below(figure, handles)
     return figure
@@ -213,8 +214,8 @@ def score_terms(labels: Any, terms: Mapping[str, Any], bins: int = 40) -> Figure
     figure, axes = style.subplots(
         2,
         2,
-        width=0.85 * style.WIDTH,
-        height=0.72 * style.WIDTH,
+        width=0.85 * _WIDTH,
+        height=0.75 * _WIDTH,
         width_ratios=[4, 1.1],
         height_ratios=[1, 4],
         sharex="col",
@@ -304,7 +305,9 @@ def _interval_curve(
 
 def _legend_below(figure: Figure, handles: Sequence[Line2D]) -> None:
     """Below the axes, since `style.mark` writes above them."""
-    columns = min(len(handles), 4 if figure.get_figwidth() > 6 else 2)
+    longest = max(len(handle.get_label().replace("$", "")) for handle in handles)
+    wide = 0.6 + 0.075 * longest  # inches of an entry
+    columns = int(np.clip(figure.get_figwidth() / wide, 1, len(handles)))
     figure.legend(handles=handles, loc="outside lower center", ncols=columns)
 
 

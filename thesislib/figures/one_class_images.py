@@ -58,10 +58,18 @@ def image_rows(rows: Mapping[str, Any], titles: Sequence[str] | None = None) -> 
             show(ax, image)
         for ax in row[len(images) :]:
             ax.set_axis_off()
-        row[0].set_title(label, fontsize=9, pad=3)
-        if num_columns > 1:  # may reach over the next images, without moving them
-            row[0].title.set_in_layout(False)
-            row[-1].set_title(" ", fontsize=9, pad=3)
+        row[0].set_title(" ", fontsize=9, pad=3)  # room for the label, which may
+        row[0].annotate(  # reach over the next images without moving them
+            label,
+            (0, 1),
+            xycoords="axes fraction",
+            xytext=(0, 3),
+            textcoords="offset points",
+            fontsize=9,
+            fontweight="bold",
+            va="baseline",
+            in_layout=num_columns == 1,
+        )
     if titles is not None:
         for ax, title in zip(axes[-1], titles, strict=True):
             ax.text(
@@ -124,6 +132,11 @@ def scale_heatmaps(
         if not low < high:
             raise InputError(f"ends[{name!r}] is ({low}, {high}); they must increase.")
     masks = as_masks(masks, num_images)
+    if masks is not None and masks.shape[1:] != images.shape[1:3]:
+        raise InputError(
+            f"masks are {masks.shape[1:]}, images {images.shape[1:3]} (H, W); "
+            "one size is needed."
+        )
     labels = _column(labels, num_images, "labels")
     scores = _column(scores, num_images, "scores")
     order = np.arange(num_images)
@@ -134,9 +147,16 @@ def scale_heatmaps(
     height, width = images.shape[1:3]
     beside = 0.0 if labels is None and scores is None else 0.75
     figure, axes = tiles(
-        num_images, 1 + len(maps), (height, width), 1.5, side=beside, extra=0.75
+        num_images,
+        1 + len(maps),
+        (height, width),
+        1.5,
+        side=beside,
+        extra=0.7,
+        bars=0.09,
     )
-    for row, i in zip(axes, order, strict=True):
+    *rows, bars = axes
+    for row, i in zip(rows, order, strict=True):
         show(row[0], images[i])
         lines = [] if labels is None else ["abnormal" if labels[i] else "normal"]
         lines += [] if scores is None else [write(scores[i])]
@@ -158,18 +178,16 @@ def scale_heatmaps(
         if masks is not None:
             for ax in row:
                 outline(ax, masks[i])
-    axes[0, 0].set_title("image", loc="center")
-    for column, (name, values) in zip(axes.T[1:], maps.items(), strict=True):
-        column[0].set_title(name, loc="center")
+    for ax, name in zip(axes[0], ("image", *maps), strict=True):
+        ax.set_title(name, loc="center")
+    for ax in bars:
+        ax.set_axis_off()
+    for ax, (name, values) in zip(bars[1:], maps.items(), strict=True):
         low, high = ends[name]
         bar = figure.colorbar(
             ScalarMappable(Normalize(low, high), style.HEAT),
-            ax=column,
-            location="bottom",
-            fraction=0.04,
-            pad=0.03 / num_images,
-            shrink=0.88,
-            aspect=16,
+            cax=ax.inset_axes([0.04, 0, 0.92, 1]),
+            orientation="horizontal",
             extend=_extend(values, low, high),
             ticks=MaxNLocator(3),
         )
@@ -181,11 +199,14 @@ def scale_heatmaps(
 
 
 def _column(values: Any, num_images: int, name: str) -> np.ndarray | None:
+    """One finite number an image, (N,), or None where there are none."""
     if values is None:
         return None
     array = as_array(values)
     if array.shape != (num_images,):
         raise InputError(f"{name} has shape {array.shape}; ({num_images},) is needed.")
+    if not np.isfinite(array).all():
+        raise InputError(f"{name} holds values that are not finite.")
     return array
 
 

@@ -363,18 +363,22 @@ def tiles(
     side: float = 0.0,
     extra: float = 0.5,
     title: float = 0.0,
+    bars: float = 0.0,
 ) -> tuple[Figure, np.ndarray]:
     """Grid of axes for images of one shape (H, W).
 
     In inches: `max_tile` limits a tile's width, `side` is kept free beside the grid,
-    `title` above each row, `extra` above and below all.
+    `title` above each row, `extra` above and below all. `bars` adds a last row of
+    that height, for a colour bar in each column.
     """
     tile = min(max_tile, (style.WIDTH - side) / num_columns)
+    heights = [tile * shape[0] / shape[1] + title] * num_rows + [bars] * (bars > 0)
     figure, axes = style.subplots(
-        num_rows,
+        len(heights),
         num_columns,
         width=max(tile * num_columns + side, 2.4),
-        height=(tile * shape[0] / shape[1] + title) * num_rows + extra,
+        height=sum(heights) + extra,
+        height_ratios=heights,
         squeeze=False,
     )
     figure.get_layout_engine().set(**_TIGHT)
