@@ -125,7 +125,7 @@ def test_a_shared_warm_up_gives_the_bits_of_an_own_one(tmp_path, steps_taken):
     ]
 
 
-@pytest.mark.parametrize("stopped_at", [1, 3, 5, 7])
+@pytest.mark.parametrize("stopped_at", [1, 4, 7])
 def test_an_interrupted_training_ends_in_the_same_bits(
     tmp_path, monkeypatch, stopped_at
 ):
@@ -157,7 +157,8 @@ def test_an_interrupted_training_ends_in_the_same_bits(
 def test_later_settings_leave_the_warm_up_as_it_is(tmp_path, name):
     run = Run(tmp_path)
     states = []
-    for config in (TINY, replace(TINY, **{name: LATER[name]})):
+    short = replace(TINY, num_steps=2)
+    for config in (short, replace(short, **{name: LATER[name]})):
         torch.manual_seed(0)
         model = PMSACL(config)
         folder = tmp_path / str(len(states))
