@@ -1,6 +1,7 @@
-"""IGD's training: what each step moves, when, that it learns, and that it resumes."""
+"""IGD's training: what each step moves, when, and that it learns."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,67 +9,34 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from tests.detectors.igd_toy import (
+    NUM_IMAGES,
+    SIZE,
+    TINY,
+    changed,
+    copy_of,
+    loop_in,
+    model_of,
+    smooth_bank,
+)
 from thesislib.datasets.bank import ImageBank
 from thesislib.detectors import igd
 from thesislib.detectors.igd import IGD, IGDConfig
-from thesislib.nn import patches
 from thesislib.nn.autoencoder import BackboneEncoder
 from thesislib.nn.resnet import ResNet18
-from thesislib.training.loop import Loop, Step
 from thesislib.training.schedule import polynomial_lr
 
-SIZE, NUM_IMAGES = 32, 16
-TINY = IGDConfig(
-    num_features=4,
-    base_width=2,
-    critic_width=2,
-    residual=False,
-    batch_size=4,  # four steps a pass
-    num_steps=10,
-    lr=1e-3,
-)
 LOCAL = replace(TINY, patch_size=16, stride=8)
 
 
 @pytest.fixture(scope="module")
 def bank():
-    """Smooth grey images."""
-    generator = torch.Generator().manual_seed(0)
-    coarse = torch.rand(NUM_IMAGES, 1, 4, 4, generator=generator)
-    images = F.interpolate(coarse, size=SIZE, mode="bilinear")
-    return ImageBank.from_array((images * 255).to(torch.uint8))
+    return smooth_bank()
 
 
 @pytest.fixture
 def make_loop(tmp_path):
-    def make(folder="run", seed=0, **options):
-        defaults = {
-            "checkpoint_every": 1,
-            "max_overhead": float("inf"),  # a checkpoint after every step
-            "read_every": 1,
-            "progress": None,
-        }
-        return Loop("igd", seed=seed, folder=tmp_path / folder, **(defaults | options))
-
-    return make
-
-
-def model_of(config, seed=0, encoder=None):
-    torch.manual_seed(seed)
-    return IGD(config, config.patch_size or SIZE, 1, encoder)
-
-
-def copy_of(module):
-    return {name: value.clone() for name, value in module.state_dict().items()}
-
-
-def changed(module, before):
-    """Names of weights and statistics that are not as before, bit for bit."""
-    return [
-        name
-        for name, value in module.state_dict().items()
-        if not torch.equal(value, before[name])
-    ]
+    return partial(loop_in, tmp_path)
 
 
 class Recording(torch.optim.SGD):
@@ -233,119 +201,6 @@ def test_the_critic_learns_alpha_and_not_its_mean_alone(make_loop):
     assert sum(losses[-10:]) / 10 < 0.25 / 48
 
 
-# --- The E-step ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("config", [TINY, LOCAL], ids=["global", "local"])
-def test_the_e_step_measures_all_images_or_patches_in_eval_mode(
-    bank, make_loop, config
-):
-    model = model_of(config)
-    igd.fit(model, bank, replace(config, num_steps=3), make_loop())  # moves batch norm
-    model.train()
-    before = copy_of(model.encoder)
-    igd.e_step(model, bank, config, make_loop())
-
-    assert changed(model.encoder, before) == []  # nor its running statistics
-    images = bank.take(range(NUM_IMAGES))
-    if config.patch_size:
-        images = patches.grid(images, 16, 8).flatten(0, 1)
-        assert len(images) == 9 * NUM_IMAGES
-    with torch.no_grad():
-        z = model.encoder.eval()(images).numpy()
-    np.testing.assert_allclose(
-        model.classifier.mean, z.mean(axis=0), rtol=1e-4, atol=1e-6
-    )
-    expected = z.var(axis=0).sum()
-    assert model.classifier.variance.item() == pytest.approx(expected, rel=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ({}, "E MMMM E MMMM E MM E"),
-        ({"e_step_every": 2}, "E MMMMMMMM E MM E"),
-        ({"e_step_every": 10}, "E MMMMMMMMMM E"),
-        ({"batch_size": 100}, "E M E M E M E M E M E M E M E M E M E M E"),
-        ({"terms": ("rec",)}, "MMMMMMMMMM E"),
-        ({"num_steps": None, "epochs": 2}, "E MMMM E MMMM E"),
-    ],
-)
-def test_the_gaussian_is_measured_at_every_pass_and_at_the_end(
-    bank, make_loop, monkeypatch, options, expected
-):
-    taken = []
-    monkeypatch.setattr(igd, "e_step", lambda *_: taken.append(" E "))
-    monkeypatch.setattr(igd, "m_step", lambda *_: taken.append("M"))
-    config = replace(TINY, **options)
-    igd.fit(model_of(config), bank, config, make_loop())
-
-    assert " ".join("".join(taken).split()) == expected
-
-
-def batch_norms(module):
-    return [m for m in module.modules() if isinstance(m, nn.BatchNorm2d)]
-
-
-@pytest.mark.parametrize("config", [TINY, LOCAL], ids=["global", "local"])
-def test_batch_norm_counts_every_m_step_and_no_e_step(bank, make_loop, config):
-    """The authors' E-step left the networks in eval mode for the whole training."""
-    model = model_of(config)
-    before = copy_of(model)
-    igd.fit(model, bank, config, make_loop())
-
-    for network in (model.encoder, model.decoder):
-        norms = batch_norms(network)
-        counts = [norm.num_batches_tracked.item() for norm in norms]
-        assert counts == [10] * len(norms) and norms
-    moved = set(changed(model, before))
-    for name in before:
-        if name.startswith("decoder.") and "running" in name:
-            assert name in moved
-    assert not any(module.training for module in model.modules())
-
-
-def test_every_m_step_is_in_train_mode(bank, make_loop, monkeypatch):
-    modes, m_step = [], igd.m_step
-
-    def watched(model, *arguments):
-        modes.append({module.training for module in model.modules()})
-        m_step(model, *arguments)
-
-    monkeypatch.setattr(igd, "m_step", watched)
-    igd.fit(model_of(TINY), bank, TINY, make_loop())
-
-    assert modes == [{True}] * 10
-
-
-def test_the_last_e_step_measures_the_last_weights(bank, make_loop):
-    model = igd.fit(model_of(TINY), bank, TINY, make_loop())
-    with torch.no_grad():
-        z = model.encoder(bank.take(range(NUM_IMAGES)))
-
-    assert model.classifier.squared_distance(z).mean().item() == pytest.approx(
-        1, rel=1e-3
-    )
-
-
-def test_each_step_logs_the_variance_that_it_used(bank, make_loop, monkeypatch):
-    """Also those that are read from the device only after the next E-step."""
-    measured, e_step = [], igd.e_step
-
-    def watched(model, *arguments):
-        e_step(model, *arguments)
-        measured.append(model.classifier.variance.item())
-
-    monkeypatch.setattr(igd, "e_step", watched)
-    loop = make_loop(read_every=100, checkpoint_every=100)
-    igd.fit(model_of(TINY), bank, TINY, loop)
-
-    logged = [row["variance"] for row in loop.history]
-    expected = [measured[0]] * 4 + [measured[1]] * 4 + [measured[2]] * 2
-    assert logged == pytest.approx(expected)
-    assert len(set(measured)) == 4
-
-
 # --- Whole runs ----------------------------------------------------------------------
 
 
@@ -497,111 +352,3 @@ def test_one_step_of_the_paper_s_networks_runs(bank, make_loop):
     assert model.encoder.project.in_features == 8192
     assert {"rec", "gac", "inter", "critic"} <= set(loop.history[0])
     assert igd.score(model, few.batches(4), config).score.shape == (4,)
-
-
-# --- Killed and resumed --------------------------------------------------------------
-
-
-class Killed(Exception):
-    """Stands for a kill: what comes after it does not happen."""
-
-
-class Life:
-    """A training that dies at its n-th event; with None it counts and lives.
-
-    Events: about to measure, measured, about to move encoder and decoder, about to
-    move the critic.
-    """
-
-    def __init__(self, monkeypatch, last=None):
-        self.last, self.count = last, 0
-        e_step, update = igd.e_step, Step.update
-
-        def watched_e_step(*arguments):
-            self.event()
-            e_step(*arguments)
-            self.event()
-
-        def watched_update(*arguments, **options):
-            self.event()
-            return update(*arguments, **options)
-
-        monkeypatch.setattr(igd, "e_step", watched_e_step)
-        monkeypatch.setattr(Step, "update", watched_update)
-
-    def event(self):
-        if self.count == self.last:
-            raise Killed
-        self.count += 1
-
-
-SHORT = replace(TINY, batch_size=8, num_steps=5)  # E MM E MM E M E
-NUM_EVENTS = 4 * 2 + 5 * 2
-RESUMED = {
-    "global": SHORT,
-    "local": replace(SHORT, patch_size=16, stride=8, flip=True),
-    "code": replace(
-        SHORT, residual=True, old_mean=True, centre_margin=0.1, zeta=0.8, beta_1=0.0
-    ),
-}
-
-
-def live(config, bank, loop, monkeypatch, seed=0, last=None):
-    """Train until killed; the model and the number of events, None if killed."""
-    with monkeypatch.context() as context:
-        life = Life(context, last)
-        try:
-            return igd.fit(model_of(config, seed), bank, config, loop), life.count
-        except Killed:
-            return None, None
-
-
-@pytest.mark.parametrize("name", RESUMED)
-def test_killed_anywhere_it_resumes_to_the_same_bits(
-    bank, make_loop, monkeypatch, name
-):
-    config = RESUMED[name]
-    straight_loop = make_loop("straight")
-    straight, num_events = live(config, bank, straight_loop, monkeypatch)
-    assert num_events == NUM_EVENTS
-    expected = straight.state_dict()
-
-    every = 1 if name == "global" else 5
-    for last in range(every - 1, NUM_EVENTS, every):
-        stopped = make_loop(f"stopped-{last}")
-        assert live(config, bank, stopped, monkeypatch, last=last) == (None, None)
-        seed = 99 if last >= 4 else 0  # nothing of what was drawn at first is needed
-        loop = make_loop(f"stopped-{last}")
-        resumed, _ = live(config, bank, loop, monkeypatch, seed=seed)
-        assert changed(resumed, expected) == [], f"killed at event {last}"
-        assert loop.history == straight_loop.history
-
-
-def test_killed_again_and_again_it_arrives_at_the_same_bits(
-    bank, make_loop, monkeypatch
-):
-    straight, _ = live(SHORT, bank, make_loop("straight"), monkeypatch)
-    deaths = 0
-    for last in (5, 2, 6, 4, 1, 6, 6, None):
-        model, _ = live(SHORT, bank, make_loop(), monkeypatch, last=last)
-        deaths += model is None
-
-    assert deaths >= 5
-    assert changed(model, straight.state_dict()) == []
-
-
-def test_a_finished_training_is_restored_with_its_gaussian(bank, make_loop):
-    config = RESUMED["code"]  # the last E-step reads what the one before left
-    first = igd.fit(model_of(config), bank, config, make_loop())
-    again = igd.fit(model_of(config, seed=99), bank, config, make_loop())
-
-    assert changed(again, first.state_dict()) == []
-    assert not any(module.training for module in again.modules())
-
-
-def test_the_bits_would_show_a_step_that_is_lost(bank, make_loop, monkeypatch):
-    straight, _ = live(SHORT, bank, make_loop("a"), monkeypatch)
-    shorter = replace(SHORT, num_steps=4, lr_power=0.0)
-    lost = igd.fit(model_of(shorter), bank, shorter, make_loop("b"))
-
-    assert len(changed(lost, straight.state_dict())) > 20
