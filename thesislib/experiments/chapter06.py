@@ -236,6 +236,7 @@ def _small(dataset: str, num_steps: int, study: StudyConfig) -> dict[str, Any]:
     data = DataConfig(
         image_size=64, num_train=1_200, num_test_normal=250, num_test_abnormal=250
     )
+    igd = replace(igd, batch_size=32)  # four times the pixels
     local = replace(igd, patch_size=32, stride=16)
     return {
         "data": data,

@@ -178,12 +178,12 @@ def detect_igd(
     """
     data = data_of(run, task)
 
-    def score(images, with_maps: bool) -> dict[str, igd.Scores]:
+    def score(batches, with_maps: bool) -> dict[str, igd.Scores]:
         found = {}
         for scale in scales(run):
             model = igd_model(run, task, scale, variant, change).model
             config = igd_config(run, scale, change)
-            found[scale] = igd.score(model, images, config, maps=with_maps)
+            found[scale] = igd.score(model, batches(), config, maps=with_maps)
         if "local" in found:
             found["both"] = igd.combine(found["igd"], found["local"])
         return found
@@ -193,7 +193,7 @@ def detect_igd(
             igd_model(run, task, scale, variant, change)
         all_maps = maps and data.test_masks is not None
         with run.stage(f"scores igd {variant} {task.stage}"):
-            found = score(data.test.batches(BATCH), all_maps)
+            found = score(lambda: data.test.batches(BATCH), all_maps)
         arrays = {"scores": list(found.values())[-1].score.numpy()}
         for scale in scales(run):
             arrays[f"terms/rec {scale}"] = found[scale].rec.numpy()
@@ -208,7 +208,7 @@ def detect_igd(
                 arrays |= _pixels(scale, drawn[scale], data.test_masks)
             arrays |= _shown(shown, drawn, shown)
         else:
-            few = score([data.test.take(torch.as_tensor(shown))], True)
+            few = score(lambda: [data.test.take(torch.as_tensor(shown))], True)
             drawn = {scale: one.maps.numpy() for scale, one in few.items()}
             arrays |= _shown(shown, drawn, np.arange(len(shown)))
         return arrays
