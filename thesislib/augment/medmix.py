@@ -143,8 +143,7 @@ def paste(
     """
     num_images, _, height, width = images.shape
     index = lesions.index(images.shape)  # (M, C)
-    mixed = images.flatten()
-    mixed = mixed.clone() if mixed.data_ptr() == images.data_ptr() else mixed
+    mixed = images.clone(memory_format=torch.contiguous_format).flatten()
     covered = mixed.index_select(0, index.flatten()).view_as(patches)
     patches = make_visible(patches, covered, alpha, lesions, visible, texture)
     changed = covered + alpha[:, None] * (patches - covered)
