@@ -58,7 +58,7 @@ class Shallow:
 
     def __init__(self, pca: PCA, estimator: KernelDensity | OneClassSVM) -> None:
         self.pca, self.estimator = pca, estimator
-        self.num_components: int = pca.n_components_
+        self.num_components = int(pca.n_components_)
         self.bandwidth: float | None = getattr(estimator, "bandwidth", None)
 
 
