@@ -41,7 +41,7 @@ def test_the_e_step_measures_all_images_or_patches_in_eval_mode(
     igd.fit(model, bank, replace(config, num_steps=3), make_loop())  # moves batch norm
     model.train()
     before = copy_of(model.encoder)
-    igd.e_step(model, bank, config, make_loop())
+    igd.e_step(model, bank, config)
 
     assert changed(model.encoder, before) == []  # nor its running statistics
     images = bank.take(range(NUM_IMAGES))

@@ -22,6 +22,7 @@ from tests.detectors.igd_toy import (
 from thesislib.datasets.bank import ImageBank
 from thesislib.detectors import igd
 from thesislib.detectors.igd import IGD, IGDConfig
+from thesislib.errors import InputError
 from thesislib.nn.autoencoder import BackboneEncoder
 from thesislib.nn.resnet import ResNet18
 from thesislib.training.schedule import polynomial_lr
@@ -352,3 +353,18 @@ def test_one_step_of_the_paper_s_networks_runs(bank, make_loop):
     assert model.encoder.project.in_features == 8192
     assert {"rec", "gac", "inter", "critic"} <= set(loop.history[0])
     assert igd.score(model, few.batches(4), config).score.shape == (4,)
+
+
+@pytest.mark.parametrize("terms", [("gac",), ("rec", "gan"), ()])
+def test_terms_that_it_does_not_have_are_named(bank, make_loop, terms):
+    config = replace(TINY, terms=terms)
+
+    with pytest.raises(InputError, match="rec has to be among them"):
+        igd.fit(model_of(config), bank, config, make_loop())
+
+
+def test_patches_that_leave_a_border_are_refused_before_training(bank, make_loop):
+    config = replace(TINY, patch_size=16, stride=5)
+
+    with pytest.raises(InputError, match="stride"):
+        igd.fit(model_of(config), bank, config, make_loop())

@@ -20,10 +20,10 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from thesislib.errors import InputError
 from thesislib.nn import patches
 from thesislib.nn.autoencoder import Critic, Decoder, Encoder
 from thesislib.nn.msssim import ms_ssim, ms_ssim_map, scales_of
-from thesislib.training import precision
 from thesislib.training.schedule import polynomial_lr, set_lr, steps_of
 
 LEAST_VARIANCE = 1e-12  # where all z are alike, 0 / 0 is 0 and gradients are finite
@@ -191,9 +191,10 @@ def reconstruction_loss(
       + (1 - \rho) (1 - m(x(\omega), \hat{x}(\omega)))$$
 
     The authors' program averages over $\Omega$, which changes Eqs. (6.7) and (6.22)
-    by $|\Omega|$; `pixels` chooses. The program's local score took the *signed* mean
-    of $x - \hat{x}$, in which errors cancel; here it is the absolute one. Images are
-    in [0, 1], so L = 1; the thesis's 4.7579 is the range of ImageNet-normalised ones.
+    by $|\Omega|$; `pixels` chooses (`sum` is $|\Omega|$ times the MS-SSIM of whole
+    images, not a sum of pixelwise ones). The program's local score took the *signed*
+    mean of $x - \hat{x}$, in which errors cancel; here it is the absolute one. Images
+    are in [0, 1], so L = 1; 4.7579 is the range of ImageNet-normalised ones.
     """
     images, reconstruction = images.float(), reconstruction.float()
     residual = images - reconstruction
@@ -212,8 +213,9 @@ def total_loss(terms: dict[str, Tensor], config: IGDConfig) -> Tensor:
     $$\ell = \ell_h + \lambda_1 \ell_d + \lambda_2 \ell_{f,g}, \quad
       \ell_{f,g} = \ell_r + \lambda_3 \lVert d_\eta(\hat{x}_\alpha) \rVert^2$$
 
-    $\ell_d$ is not here: Eq. (6.7) minimises it over the critic alone, in a step of
-    its own, or the critic and its opponents would pull the same weights both ways.
+    As printed, Eq. (6.7) minimises over all weights. $\ell_d$ is not here: as in any
+    adversarial training the critic minimises it in a step of its own, or both sides
+    would pull the same weights both ways.
 
     Args:
         terms: `gac` $\ell_h$, `rec` $\ell_r$ and `inter`, those that `config` has.
@@ -289,7 +291,17 @@ def fit(model: IGD, bank, config: IGDConfig, loop) -> IGD:
 
     Returns:
         The model in eval mode, its Gaussian measured once more with the last weights.
+
+    Raises:
+        InputError: If a term is unknown, `rec` is left out, or patches do not fit.
     """
+    if "rec" not in config.terms or not set(config.terms) <= {"rec", "gac", "inter"}:
+        raise InputError(
+            f"terms is {', '.join(config.terms)}; rec has to be among them, gac and "
+            "inter may be."
+        )
+    if config.patch_size:
+        patches.check(bank.image_size, config.patch_size, config.stride)
     num_steps = steps_of(config, len(bank))
     every = config.e_step_every * max(1, len(bank) // config.batch_size)
     parts = [*model.encoder.parameters(), *model.decoder.parameters()]
@@ -304,7 +316,7 @@ def fit(model: IGD, bank, config: IGDConfig, loop) -> IGD:
     saving = {"model": model, "optimizer": optimizer, "of_critic": of_critic}
     for step in loop.steps(num_steps, saving=saving):
         if "gac" in config.terms and step.index % every == 0:
-            e_step(model, bank, config, loop)
+            e_step(model, bank, config)
         model.train()
         for one in (optimizer, of_critic):
             set_lr(
@@ -312,19 +324,18 @@ def fit(model: IGD, bank, config: IGDConfig, loop) -> IGD:
             )
         images = _draw(bank, config, step.generator)
         m_step(model, images, config, step, optimizer, of_critic)
-    e_step(model, bank, config, loop)
+    e_step(model, bank, config)
     return model.eval()
 
 
 @torch.no_grad()
-def e_step(model: IGD, bank, config: IGDConfig, loop) -> None:
+def e_step(model: IGD, bank, config: IGDConfig) -> None:
     """Measure the Gaussian of Eq. (6.3) on all training images, in eval mode."""
     model.encoder.eval()
     chunks = []
     for images in bank.batches(max(256, config.batch_size)):
         for chunk in _scored_parts(images, config):
-            with precision.autocast(loop.precision, loop.device):
-                chunks.append(model.encoder(chunk).float())
+            chunks.append(model.encoder(chunk).float())  # float32, as `score` does
     model.classifier.fit(
         torch.cat(chunks), old_mean=config.old_mean, margin=config.centre_margin
     )
