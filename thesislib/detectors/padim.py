@@ -232,9 +232,9 @@ def mahalanobis(features: Tensor, mean: Tensor, factor: Tensor) -> Tensor:
     Returns:
         Distances, (B, P).
     """
-    x = (features - mean).permute(1, 2, 0)  # (P, C, B)
-    white = torch.linalg.solve_triangular(factor, x, upper=False)
-    return torch.linalg.vector_norm(white, dim=1).T
+    x = (features - mean).transpose(0, 1)  # (P, B, C): rows, so L^-T from the right
+    white = torch.linalg.solve_triangular(factor.mT, x, upper=True, left=False)
+    return torch.linalg.vector_norm(white, dim=2).T
 
 
 def smooth(maps: Tensor, sigma: float) -> Tensor:
