@@ -176,56 +176,77 @@ def detect_igd(
         maps: Keep maps of some test images, and histograms of all pixels where masks
             exist.
     """
-    data = data_of(run, task)
-
-    def score(batches, with_maps: bool) -> dict[str, igd.Scores]:
-        found = {}
-        for scale in scales(run):
-            model = igd_model(run, task, scale, variant, change).model
-            config = igd_config(run, scale, change)
-            found[scale] = igd.score(model, batches(), config, maps=with_maps)
-        if "local" in found:
-            found["both"] = igd.combine(found["igd"], found["local"])
-        return found
+    num_maps = run.configs["study"].num_maps if maps else 0
 
     def compute() -> dict[str, np.ndarray]:
-        for scale in scales(run):  # trained first, so that their time is theirs
-            igd_model(run, task, scale, variant, change)
-        all_maps = maps and data.test_masks is not None
+        models = {
+            scale: (
+                igd_model(run, task, scale, variant, change).model,
+                igd_config(run, scale, change),
+            )
+            for scale in scales(run)
+        }
         with run.stage(f"scores igd {variant} {task.stage}"):
-            found = score(lambda: data.test.batches(BATCH), all_maps)
-        arrays = {"scores": list(found.values())[-1].score.numpy()}
-        for scale in scales(run):
-            arrays[f"terms/rec {scale}"] = found[scale].rec.numpy()
-            arrays[f"terms/gac {scale}"] = found[scale].gac.numpy()
-        if not maps:
-            return arrays
-        number = run.configs["study"].num_maps
-        shown = choose(data.test_labels, arrays["scores"], number)
-        if all_maps:
-            drawn = {scale: one.maps.numpy() for scale, one in found.items()}
-            for scale in drawn:
-                arrays |= _pixels(scale, drawn[scale], data.test_masks)
-            arrays |= _shown(shown, drawn, shown)
-        else:
-            few = score(lambda: [data.test.take(torch.as_tensor(shown))], True)
-            drawn = {scale: one.maps.numpy() for scale, one in few.items()}
-            arrays |= _shown(shown, drawn, np.arange(len(shown)))
-        return arrays
+            return scored(models, data_of(run, task), num_maps)
 
     parts = ("igd", variant, task.stage, "maps" if maps else "")
-    return _detection(run.once(" ".join(filter(None, parts)), compute))
+    return detection(run.once(" ".join(filter(None, parts)), compute))
 
 
-def _shown(
-    shown: np.ndarray, maps: dict[str, np.ndarray], places: np.ndarray
+def scored(
+    models: dict[str, tuple[IGD, IGDConfig]], data, num_maps: int
 ) -> dict[str, np.ndarray]:
-    """What is kept of maps, (N, H, W) each, at `places` among them."""
-    arrays = {"shown": shown}
-    for scale, drawn in maps.items():
+    """Scores of test images by one scale or two, and maps, as arrays to be kept.
+
+    Args:
+        models: "igd", the global model, and "local" if there is one, with settings.
+        data: The `Dataset`; where it has masks, all images are mapped.
+        num_maps: How many maps to keep; 0 makes none.
+    """
+
+    all_maps = num_maps > 0 and data.test_masks is not None
+    found = _score(models, lambda: data.test.batches(BATCH), all_maps)
+    arrays = {"scores": list(found.values())[-1].score.numpy()}
+    for scale in models:
+        arrays[f"terms/rec {scale}"] = found[scale].rec.numpy()
+        arrays[f"terms/gac {scale}"] = found[scale].gac.numpy()
+    if not num_maps:
+        return arrays
+    shown = choose(data.test_labels, arrays["scores"], num_maps)
+    places = shown
+    if not all_maps:
+        few = data.test.take(torch.as_tensor(shown))
+        found = _score(models, lambda: [few], True)
+        places = np.arange(len(shown))
+    arrays["shown"] = shown
+    for scale, one in found.items():
+        drawn = one.maps.numpy()
         arrays[f"maps/{scale}"] = drawn[places].astype(np.float16)
         arrays[f"ends/{scale}"] = np.array(map_scale(drawn))
+        if all_maps:
+            arrays |= _pixels(scale, drawn, data.test_masks)
     return arrays
+
+
+def scores_and_maps(
+    models: dict[str, tuple[IGD, IGDConfig]], data
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores (M,) and maps (M, H, W) of all test images, both scales together."""
+    last = list(_score(models, lambda: data.test.batches(BATCH), True).values())[-1]
+    return last.score.numpy(), last.maps.numpy()
+
+
+def _score(
+    models: dict[str, tuple[IGD, IGDConfig]], batches: Callable, maps: bool
+) -> dict[str, igd.Scores]:
+    """Scores by each scale, and by both together where there are two."""
+    found = {
+        scale: igd.score(model, batches(), config, maps=maps)
+        for scale, (model, config) in models.items()
+    }
+    if "local" in found:
+        found["both"] = igd.combine(found["igd"], found["local"])
+    return found
 
 
 def detect(run, task: Task, stage: str, compute: Callable) -> Detection:
@@ -240,7 +261,7 @@ def detect(run, task: Task, stage: str, compute: Callable) -> Detection:
     def scores() -> dict[str, np.ndarray]:
         return {"scores": np.asarray(compute(data), dtype=np.float64)}
 
-    return _detection(run.once(f"{stage} {task.stage}", scores))
+    return detection(run.once(f"{stage} {task.stage}", scores))
 
 
 @torch.no_grad()
@@ -261,7 +282,9 @@ def _pixels(
     return {f"pixels/{scale}/{k}": v for k, v in histogram.to_arrays().items()}
 
 
-def _detection(arrays: dict[str, np.ndarray]) -> Detection:
+def detection(arrays: dict[str, np.ndarray]) -> Detection:
+    """What `scored` or a method without maps gave, read back."""
+
     def of(kind: str) -> dict[str, np.ndarray]:
         names = [name for name in arrays if name.startswith(f"{kind}/")]
         return {name.removeprefix(f"{kind}/"): arrays[name] for name in names}
