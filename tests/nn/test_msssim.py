@@ -354,3 +354,35 @@ def test_a_local_change_moves_the_map_only_where_windows_see_it():
     torch.testing.assert_close(similarity[:, ~seen], torch.ones(2, int((~seen).sum())))
     assert (similarity[:, 24:32, 40:48] < 0.8).all()
     assert (~seen).any()
+
+
+def test_an_image_with_negative_structure_still_has_a_way_up():
+    """A cut power has no slope where every scale's structure is negative."""
+    torch.manual_seed(0)
+    x = torch.rand(1, 1, 32, 32)
+    y = (1 - x).requires_grad_()  # negative correlation in every window
+
+    ms_ssim(x, y, scales_of(32)).sum().backward()
+
+    assert y.grad.abs().max() > 0
+    better = (y + 0.2 * y.grad / y.grad.abs().max()).detach()
+    covariance = ((better - better.mean()) * (x - x.mean())).mean()
+    before = ((y - y.mean()) * (x - x.mean())).mean()
+    assert covariance > before
+
+
+def test_the_slope_is_that_of_the_power_where_similarity_is_not_small():
+    torch.manual_seed(0)
+    x, noise = torch.rand(1, 1, 20, 20).double(), 0.1 * torch.rand(1, 1, 20, 20)
+    y = (x + noise).float().requires_grad_()
+    x = x.float()
+    direction = torch.randn_like(y)
+
+    (slope,) = torch.autograd.grad(ms_ssim(x, y, scales_of(20)).sum(), y)
+
+    step = 1e-3
+    ahead, behind = (
+        ms_ssim(x, y + s * direction, scales_of(20)) for s in (step, -step)
+    )
+    numeric = ((ahead - behind) / (2 * step)).item()
+    assert (slope * direction).sum().item() == pytest.approx(numeric, rel=0.02)

@@ -24,7 +24,8 @@ from thesislib.errors import InputError
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # beta = gamma, finest scale first
 K_1, K_2 = 0.01, 0.03  # C_i = (K_i L)^2; C_3 = C_2 / 2
 WINDOW_STD = 1.5  # pixels, of the Gaussian window; Wang et al.
-LEAST = 1e-6  # similarities below are cut: a power below 1 has no slope at zero
+LEAST = 1e-6  # similarities below are cut at it: they may be negative
+LEAST_OF_SLOPE = 1e-2  # below it, the slope of a power stays what it is there
 
 
 class Scales(NamedTuple):
@@ -89,7 +90,7 @@ def ms_ssim(x: Tensor, y: Tensor, scales: Scales, value_range: float = 1.0) -> T
                 x, y = _halve(x), _halve(y)
             kernel = gaussian_matrix(x.shape[-1], scales.window, device=x.device)
             part = _similarity(x, y, kernel, value_range, luminance=scale == last)
-            similarity = similarity * part.mean(dim=(2, 3)).clamp(LEAST) ** weight
+            similarity = similarity * _power(part.mean(dim=(2, 3)), weight)
         return similarity.mean(dim=1)
 
 
@@ -119,9 +120,22 @@ def ms_ssim_map(
             size = x.shape[-1]
             kernel = gaussian_matrix(size, scales.window, whole=True, device=x.device)
             part = _similarity(x, y, kernel, value_range, luminance=scale == last)
-            part = part.clamp(LEAST) ** weight
+            part = _power(part, weight)
             similarity = similarity * part[..., here[:, None], here]
         return similarity.mean(dim=1, keepdim=True)
+
+
+def _power(similarity: Tensor, weight: float) -> Tensor:
+    """`similarity ** weight` cut at `LEAST`, with a slope that never vanishes.
+
+    Where a scale's contrast and structure are negative, as under the checkerboard of
+    an untrained decoder, a cut power has no gradient; the finest scale, with its small
+    exponent, then costs half of the similarity for good. Its slope is continued.
+    """
+    value = similarity.clamp(LEAST) ** weight
+    slope = weight * similarity.detach().clamp(LEAST_OF_SLOPE) ** (weight - 1)
+    linear = slope * similarity
+    return value.detach() + (linear - linear.detach())
 
 
 @lru_cache
