@@ -5,7 +5,7 @@ the published ones. What the preset leaves out is said in the table's place.
 """
 
 from thesislib import paper
-from thesislib.experiments import chapter05, detection
+from thesislib.experiments import chapter05, chapter05_igd, detection
 from thesislib.experiments.recipes import Detection
 from thesislib.experiments.tables import estimate_html, table_html
 from thesislib.metrics.seeds import holm
@@ -35,10 +35,10 @@ def detection_table(run) -> str:
         run.rows,
         table,
         metrics=detection.METRICS,
-        names=_names(run),
+        names=names(run),
         every=table is not None,
         partial=run.located.partial,
-        title="" if table else "PaDiM on each encoder.",
+        title="" if table else "PaDiM and IGD on each encoder.",
     )
 
 
@@ -57,40 +57,41 @@ def floors_table(run) -> str:
     return f"{html}<p>Calling every test image abnormal has an F1 of {f1:.3f}.</p>"
 
 
-PRIMARY = {  # declared beforehand: row key that PMSACL's AUROC is compared with
-    "random-padim": "PMSACL minus untrained encoder",
-    "class-padim": "PMSACL minus its class term alone",
+PMSACL, PMSACL_IGD = "pmsacl-padim", "pmsacl-igd"
+PRIMARY = {  # declared beforehand: whose AUROC is taken from whose
+    (PMSACL, "random-padim"): "PMSACL minus untrained encoder",
+    (PMSACL, "class-padim"): "PMSACL minus its class term alone",
 }
-EXPLORATORY = {"simclr-padim": "PMSACL minus SimCLR (exploratory)"}
+EXPLORATORY = {
+    (PMSACL, "simclr-padim"): "PMSACL minus SimCLR (exploratory)",
+    (PMSACL_IGD, "random-igd"): "PMSACL minus untrained, both IGD (exploratory)",
+    (PMSACL_IGD, PMSACL): "PMSACL + IGD minus PMSACL + PaDiM (exploratory)",
+}
 
 
 def contrast_table(run, detections: dict[str, Detection]) -> str:
-    """The declared comparisons, p by Holm among them, and the exploratory one."""
+    """The declared comparisons, p by Holm among them, and the exploratory ones."""
     contrasts = {
-        other: detection.add_contrast(
-            run,
-            "pmsacl-padim",
-            other,
-            detections["pmsacl-padim"].scores,
-            detections[other].scores,
+        (first, second): detection.add_contrast(
+            run, first, second, detections[first].scores, detections[second].scores
         )
-        for other in (PRIMARY | EXPLORATORY)
-        if other in detections
+        for first, second in (PRIMARY | EXPLORATORY)
+        if {first, second} <= detections.keys()
     }
-    p = {other: contrast.p for other, contrast in contrasts.items()}
-    primary = [other for other in PRIMARY if other in p]
-    p |= dict(zip(primary, holm([p[other] for other in primary]), strict=True))
+    p = {pair: contrast.p for pair, contrast in contrasts.items()}
+    primary = [pair for pair in PRIMARY if pair in p]
+    p |= dict(zip(primary, holm([p[pair] for pair in primary]), strict=True))
     return table_html(
         "Difference of AUROCs on the same test images; p by Holm among the declared.",
         ("comparison", "difference", "95 % interval", "p"),
         [
             (
-                (PRIMARY | EXPLORATORY)[other],
+                (PRIMARY | EXPLORATORY)[pair],
                 f"{c.difference:+.3f}",
                 f"[{c.ci_low:+.3f}, {c.ci_high:+.3f}]",
-                f"{p[other]:.3f}" if p[other] >= 0.001 else "&lt; 0.001",
+                f"{p[pair]:.3f}" if p[pair] >= 0.001 else "&lt; 0.001",
             )
-            for other, c in contrasts.items()
+            for pair, c in contrasts.items()
         ],
         run,
     )
@@ -98,7 +99,7 @@ def contrast_table(run, detections: dict[str, Detection]) -> str:
 
 def families_table(run, detections: dict[str, Detection]) -> str:
     """AUROC of each kind of abnormality."""
-    names, lines = _names(run), {}
+    labels, lines = names(run), {}
     kinds: list[str] = []
     for row, detected in detections.items():
         found = detection.add_families(run, row, detected.scores)
@@ -106,19 +107,23 @@ def families_table(run, detections: dict[str, Detection]) -> str:
     numbers = {kind: sum(k == kind for k in run.data.test_kinds) for kind in kinds}
     return table_html(
         "AUROC of each kind of abnormality against all normal images.",
-        ("encoder", *(f"{kind} ({numbers[kind]})" for kind in kinds)),
+        ("encoder and detector", *(f"{kind} ({numbers[kind]})" for kind in kinds)),
         [
-            (names[row], *(estimate_html(found[kind]) for kind in kinds))
+            (labels[row], *(estimate_html(found[kind]) for kind in kinds))
             for row, found in lines.items()
         ],
         run,
     )
 
 
-def _names(run) -> dict[str, str]:
-    """Row key -> label of every encoder of this run."""
+def names(run) -> dict[str, str]:
+    """Row key -> label of every encoder and detector of this run."""
     chosen = [chapter05.main(run), *chapter05.baselines(run)]
-    return {recipe.row: f"{recipe.label} + PaDiM" for recipe in chosen}
+    padim = {recipe.row: f"{recipe.label} + PaDiM" for recipe in chosen}
+    on_igd = {
+        chapter05_igd.row(r): f"{r.label} + IGD" for r in chapter05_igd.chosen(run)
+    }
+    return padim | on_igd
 
 
 def localisation_table(run, detections: dict[str, Detection]) -> str:
@@ -132,15 +137,15 @@ def localisation_table(run, detections: dict[str, Detection]) -> str:
         run.rows,
         table,
         metrics=("iou", "dice", "pro", "iou oracle", "dice oracle"),
-        names=_names(run),
+        names=names(run),
         partial=run.located.partial,
-        title="" if table else "Localisation by PaDiM on each encoder.",
+        title="" if table else "Localisation by PaDiM and IGD on each encoder.",
     )
     pixels = beside(
         [{**r, "setting": {}} for r in run.rows if r["setting"] == ALL_PIXELS],
         None,
         metrics=("pixel_auc", "pixel_ap", "fpr95", "pro"),
-        names=_names(run),
+        names=names(run),
         partial=run.located.partial,
         title="All pixels of all test images together.",
     )

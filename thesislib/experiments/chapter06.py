@@ -16,13 +16,14 @@ from thesislib.detectors.igd import IGDConfig
 from thesislib.detectors.kde_ocsvm import ShallowConfig
 from thesislib.errors import InputError
 from thesislib.experiments.chapter05 import Chapter05, DataConfig
+from thesislib.experiments.igd_presets import PAPER, SMALL, both_scales
 from thesislib.pretrain import imagenet
 from thesislib.runs.parameters import ChapterParameters
 
 CLASS_TABLE = {"mnist": "A.2", "fmnist": "A.3", "cifar10": "A.4", "mvtec": "A.1"}
 MEAN_TABLE = {"mnist": "6.1", "fmnist": "6.1", "cifar10": "6.1", "mvtec": "6.2"}
 MEDICAL_TABLE = {"hyperkvasir": "6.4", "lag": "6.4"}
-SMALL = ("mnist", "fmnist", "cifar10")  # 28 or 32 px: no patches to look at
+TINY = ("mnist", "fmnist", "cifar10")  # 28 or 32 px: no patches to look at
 QUICK_CLASSES = {"mvtec": ("bottle", "hazelnut", "carpet")}
 THREE = ("0", "6", "9")  # an easy, a hard and a middling class of Fashion-MNIST
 PRETRAIN = {"scratch": "scratch", "imagenet": "imagenet", "pmsacl": "ssl"}
@@ -131,7 +132,7 @@ class Chapter06(ChapterParameters):
         configs = {"quick": _quick, "standard": _standard, "paper": _paper}[
             self.preset
         ](self.dataset)
-        if self.dataset in SMALL and self.start == "imagenet":
+        if self.dataset in TINY and self.start == "imagenet":
             configs["data"] = replace(configs["data"], image_size=64)
         if self.start == "imagenet":
             imagenet.require_weights(self.weights)
@@ -148,6 +149,27 @@ class Chapter06(ChapterParameters):
             if "local" in configs:
                 configs["local"] = replace(configs["local"], share_gac=0.1)
         configs["study"] = _study(configs["study"], self.part)
+        return configs
+
+    def resolved_configs(self) -> dict[str, Any]:
+        """Settings with the overrides in place.
+
+        Raises:
+            InputError: If the study names a method or variant that is not there.
+        """
+        configs = super().resolved_configs()
+        for field, known in (
+            ("baselines", METHODS),
+            ("robust", METHODS),
+            ("ablation", tuple(ABLATION)),
+            ("oscillation", tuple(OSCILLATION)),
+        ):
+            chosen = getattr(configs["study"], field)
+            if unknown := [name for name in chosen if name not in known]:
+                raise InputError(
+                    f"study.{field} has {', '.join(unknown)}; allowed are "
+                    f"{', '.join(known)}."
+                )
         return configs
 
 
@@ -180,19 +202,17 @@ def read(config: IGDConfig, reading: str) -> IGDConfig:
 
 # --- Presets ---------------------------------------------------------------------
 
-FLOOR = 10.0  # of the variance in the loss; chosen on training images, see `steady`
-
 
 def _paper(dataset: str) -> dict[str, Any]:
     """The thesis's own networks and schedule, meant for a GPU."""
     configs = {
-        "data": DataConfig(image_size=32 if dataset in SMALL else 256),
-        "igd": IGDConfig(variance_floor=FLOOR),
+        "data": DataConfig(image_size=32 if dataset in TINY else 256),
+        "igd": PAPER,
         "shallow": ShallowConfig(),
         "study": StudyConfig(),
     }
-    if dataset not in SMALL:
-        configs["local"] = replace(configs["igd"], patch_size=32, stride=16)
+    if dataset not in TINY:
+        configs |= both_scales(PAPER)
     return configs
 
 
@@ -218,17 +238,10 @@ def _quick(dataset: str) -> dict[str, Any]:
 
 
 def _small(dataset: str, num_steps: int, study: StudyConfig) -> dict[str, Any]:
-    """Plain blocks of 16 to 64 channels, learning rate ten times the thesis's."""
-    igd = IGDConfig(
-        base_width=8,
-        critic_width=4,
-        residual=False,
-        lr=1e-3,
-        num_steps=num_steps,
-        variance_floor=FLOOR,
-    )
+    """Networks and schedules for 32 or 64 px and two cores, all ours."""
+    igd = replace(SMALL, num_steps=num_steps)
     shallow = ShallowConfig(num_images=1_000)
-    if dataset in SMALL:
+    if dataset in TINY:
         data = DataConfig(
             image_size=32, num_train=600, num_test_normal=100, num_test_abnormal=900
         )
@@ -236,15 +249,8 @@ def _small(dataset: str, num_steps: int, study: StudyConfig) -> dict[str, Any]:
     data = DataConfig(
         image_size=64, num_train=1_200, num_test_normal=250, num_test_abnormal=250
     )
-    igd = replace(igd, batch_size=32)  # four times the pixels
-    local = replace(igd, patch_size=32, stride=16)
-    return {
-        "data": data,
-        "igd": igd,
-        "local": local,
-        "shallow": shallow,
-        "study": study,
-    }
+    both = both_scales(replace(igd, batch_size=32))  # four times the pixels
+    return {"data": data, **both, "shallow": shallow, "study": study}
 
 
 def _study(study: StudyConfig, part: str) -> StudyConfig:
@@ -350,7 +356,7 @@ def left_out(run) -> list[str]:
         ]:
             why = f"left out by preset {parameters.preset} and part {parameters.part}"
             gone.append(f"{what} ({', '.join(map(str, missing))}): {why}")
-    if parameters.dataset in SMALL:
+    if parameters.dataset in TINY:
         gone.append("the local model: images of 32 px are no larger than its patches")
     for start in ("imagenet", "pmsacl"):
         if parameters.start != start:

@@ -67,7 +67,6 @@ def gaussian_passes(run) -> dict[str, list[dict[str, float]]]:
     label = "no floor" if floor is None else f"floor {floor:g}"
     histories = {label: one_class.igd_model(run, task).history}
     for name in run.configs["study"].oscillation:
-        one_class.known_method(name, tuple(chapter06.OSCILLATION), "study.oscillation")
         label, change = chapter06.OSCILLATION[name]
         made = one_class.igd_model(run, task, variant=f"gaussian-{name}", change=change)
         histories[label] = made.history
@@ -145,10 +144,11 @@ def interpolated(run, task: Task, number: int = 9) -> tuple[np.ndarray, np.ndarr
         (3, n, C, H, W).
     """
     model, data = one_class.igd_model(run, task).model, data_of(run, task)
-    normal = np.flatnonzero(data.test_labels == 0)[:6]
-    if len(normal) < 6:
-        return np.array([]), np.array([])
-    first, second = (model.encoder(data.test.take(p)) for p in normal.reshape(2, 3))
+    normal, places = np.flatnonzero(data.test_labels == 0), np.arange(3)
+    first, second = (
+        model.encoder(data.test.take(normal[p % len(normal)]))
+        for p in (places, places + len(normal) // 2)
+    )
     weights = torch.linspace(0, 1, number, device=first.device)
     share = weights[:, None, None]
     decoded = model.decoder((share * second + (1 - share) * first).flatten(0, 1))

@@ -16,7 +16,7 @@ from thesislib.experiments.chapter06 import Task
 from thesislib.experiments.one_class import Detection, data_of
 from thesislib.experiments.tables import estimate_html, table_html
 from thesislib.figures import one_class as figures
-from thesislib.metrics import classes, delong
+from thesislib.metrics import classes, delong, image
 from thesislib.metrics.image import Estimate
 
 SCALES = {"igd": "global", "local": "local", "both": "global + local"}
@@ -72,8 +72,13 @@ def add_rows(
     """
     datasets = [data_of(run, task) for task in tasks]
     labels = [data.test_labels for data in datasets]
-    shared = run.parameters.dataset != "mvtec"
-    found, mean = (classes.over_classes if shared else classes.apart)(labels, scores)
+    if tasks[0].name:
+        shared = run.parameters.dataset != "mvtec"
+        measure = classes.over_classes if shared else classes.apart
+        found, mean = measure(labels, scores)
+    else:
+        mean = _image_metrics(run, tasks[0], scores[0])["auc"]
+        found = [mean]
     setting = {**chapter06.pretrain(run), **setting}
     stored = setting | ({"training": key} if key else {})
     name = run.parameters.dataset
@@ -92,8 +97,7 @@ def add_rows(
                 where,
                 *estimate,
             )
-    if tasks[0].name:
-        _add_mean(run, method, setting, metric, mean, tables)
+    _add_mean(run, method, setting, metric, mean, tables)
     return found, mean
 
 
@@ -143,8 +147,6 @@ def main_rows(run) -> dict[str, tuple[list[Estimate], Estimate]]:
 def methods(run) -> tuple[str, ...]:
     """IGD first, then the baselines of this run."""
     chosen = run.configs["study"].baselines
-    for name in chosen:
-        one_class.known_method(name, chapter06.METHODS, "study.baselines")
     return ("igd", *(name for name in chosen if name != "igd"))
 
 
@@ -152,12 +154,25 @@ def _single(run, method: str, task: Task) -> tuple[list[Estimate], Estimate]:
     """A dataset that is one class: image metrics as in chapter 5."""
     scores = run_method(run, method, task, maps=method == "igd").scores
     setting = chapter06.pretrain(run)
-    found = detection.add_detection(run, method, scores, None, setting)
+    data, found = data_of(run, task), _image_metrics(run, task, scores)
+    run.add_scores(
+        method, setting, data.test_ids, data.test_labels, scores, data.test_patients
+    )
+    for metric in detection.METRICS:
+        run.add_row(None, method, setting, metric, *found[metric])
     table = chapter06.MEDICAL_TABLE.get(run.parameters.dataset)
-    if _table(table, method, setting):
+    if _table(table, method, setting) and not chapter06.reserve(run):
         metric = f"auc@{run.parameters.dataset}"
         run.add_row(table, method, setting, metric, *found["auc"])
     return [found["auc"]], found["auc"]
+
+
+def _image_metrics(run, task: Task, scores: np.ndarray) -> dict[str, Estimate]:
+    """Image metrics on the task's test images, intervals by bootstrap."""
+    data, seed = data_of(run, task), run.parameters.seed
+    return image.evaluate(
+        data.test_labels, scores, patients=data.test_patients, seed=seed
+    )
 
 
 def main_table(run, found: dict[str, tuple[list[Estimate], Estimate]]) -> str:
@@ -265,8 +280,6 @@ def ablation(run) -> str:
     suffix = "" if cifar10 else f"@{run.parameters.dataset}"
     table = "6.5" if cifar10 else None
     lines = []
-    for name in chosen:
-        one_class.known_method(name, tuple(ABLATION), "study.ablation")
     full = list(ABLATION)[-1]
     for name in (*chosen, full):
         variant, change = ("", None) if name == full else (name, ABLATION[name])
@@ -321,8 +334,6 @@ def robustness(run) -> str:
             "robustness",
         )
     study = run.configs["study"]
-    for name in study.robust:
-        one_class.known_method(name, chapter06.METHODS, "study.robust")
     found = {
         (method, kind, value): _robust_row(run, method, kind, value)
         for method in study.robust

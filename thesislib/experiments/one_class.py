@@ -16,7 +16,6 @@ from torch import nn
 from thesislib.datasets import subsets
 from thesislib.detectors import igd
 from thesislib.detectors.igd import IGD, IGDConfig
-from thesislib.errors import InputError
 from thesislib.experiments import chapter06
 from thesislib.experiments.chapter06 import Task, scales
 from thesislib.figures.explorer import choose
@@ -105,7 +104,9 @@ def fitted(run, stage: str, task: Task, make: Callable, fit: Callable) -> Traine
         train_images = data_of(run, task).train
         seeding.seed_torch(run.parameters.seed, name, "weights")
         model = make().to(run.device)
-        loop = run.loop(name)
+        settings = name.partition("/")[0]  # baselines take those of IGD
+        settings = settings if settings in run.configs else "igd"
+        loop = run.loop(name, batch_override=f"{settings}.batch_size")
         with run.stage(name):
             fit(model, train_images, loop)
         return Trained(model.eval(), loop.history)
@@ -301,13 +302,3 @@ def detection(arrays: dict[str, np.ndarray]) -> Detection:
         ends={scale: tuple(e.tolist()) for scale, e in of("ends").items()},
         pixels={s: PixelHistogram.from_arrays(parts) for s, parts in pixels.items()},
     )
-
-
-def known_method(name: str, allowed: tuple[str, ...], where: str) -> None:
-    """Refuse a method that is not there.
-
-    Raises:
-        InputError: It names the allowed ones.
-    """
-    if name not in allowed:
-        raise InputError(f"{where} has {name}; allowed are {', '.join(allowed)}.")

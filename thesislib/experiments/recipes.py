@@ -165,17 +165,25 @@ def detect(run, recipe: Recipe) -> Detection:
             detector = PaDiM(model, config, run.parameters.seed)
             detector.fit(data.train.batches(config.batch_size))
             scores, maps = detector.score(data.test.batches(config.batch_size))
-            scores, maps = scores.numpy(), maps.numpy()
-            shown = choose(data.test_labels, scores, run.configs["study"].num_maps)
-            return {
-                "scores": scores,
-                "shown": shown,
-                "maps": maps[shown].astype(np.float16),
-                "scale": np.array(map_scale(maps)),
-                **_localise(run, maps),
-            }
+            return arrays_of(run, scores.numpy(), maps.numpy())
 
-    arrays = run.once(f"padim-{recipe.stage}", compute)
+    return detection(run.once(f"padim-{recipe.stage}", compute))
+
+
+def arrays_of(run, scores: np.ndarray, maps: np.ndarray) -> dict[str, np.ndarray]:
+    """What is kept of a detector's scores, (M,), and maps, (M, H, W)."""
+    shown = choose(run.data.test_labels, scores, run.configs["study"].num_maps)
+    return {
+        "scores": scores,
+        "shown": shown,
+        "maps": maps[shown].astype(np.float16),
+        "scale": np.array(map_scale(maps)),
+        **_localise(run, maps),
+    }
+
+
+def detection(arrays: dict[str, np.ndarray]) -> Detection:
+    """What `arrays_of` kept, read back."""
     return Detection(
         scores=arrays["scores"],
         shown=arrays["shown"],
