@@ -107,7 +107,7 @@ def fitted(run, stage: str, task: Task, make: Callable, fit: Callable) -> Traine
         settings = name.partition("/")[0]  # baselines take those of IGD
         settings = settings if settings in run.configs else "igd"
         loop = run.loop(name, batch_override=f"{settings}.batch_size")
-        with run.stage(name):
+        with run.stage(name), torch.enable_grad():
             fit(model, train_images, loop)
         return Trained(model.eval(), loop.history)
 
