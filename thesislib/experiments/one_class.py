@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from thesislib.datasets import subsets
+from thesislib.datasets.bank import ImageBank
 from thesislib.detectors import igd
 from thesislib.detectors.igd import IGD, IGDConfig
 from thesislib.experiments import chapter06
@@ -126,10 +127,17 @@ def backbone_of(run, task: Task) -> ResNet18 | None:
     config = run.configs["pmsacl"]
 
     def fit(model, images, loop) -> None:
-        pmsacl.pretrain(model, images, config, loop)
+        pmsacl.pretrain(model, _in_colour(images), config, loop)
 
     made = fitted(run, "pmsacl", task, lambda: pmsacl.PMSACL(config), fit)
     return made.model.backbone
+
+
+def _in_colour(images: ImageBank) -> ImageBank:
+    """Grey images with three equal channels, as the augmentations take them."""
+    if images.channels == 3:
+        return images
+    return subsets.bank_like(images, np.repeat(images.pixels, 3, axis=1))
 
 
 def igd_config(run, scale: str, change: dict[str, Any] | None = None) -> IGDConfig:
