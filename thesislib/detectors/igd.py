@@ -38,6 +38,7 @@ class IGDConfig:
     base_width: int = 64  # channels; 512 in the last block
     critic_width: int = 64  # the same of the critic
     residual: bool = True  # blocks of the authors' program; else plain ones, ours
+    bounded: bool = True  # ours: the decoder gives [0, 1], see `nn.autoencoder`
 
     # Loss
     terms: tuple[str, ...] = ("rec", "gac", "inter")  # ablated in Table 6.5
@@ -271,7 +272,12 @@ class IGD(nn.Module):
         self.encoder = encoder or Encoder(
             *sizes, config.num_features, residual=config.residual
         )
-        self.decoder = Decoder(*sizes, config.num_features, residual=config.residual)
+        self.decoder = Decoder(
+            *sizes,
+            config.num_features,
+            residual=config.residual,
+            bounded=config.bounded,
+        )
         self.critic = Critic(*of_critic, residual=config.residual)
         self.classifier = GaussianClassifier(config.num_features)
 
