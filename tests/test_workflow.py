@@ -75,6 +75,7 @@ class Repository:
         (root / "_toc.yml").touch()
         (root / "chapters").mkdir()
         self.write_chapter("# Stand-in")
+        shutil.copy(ROOT / "chapters" / "06_igd.ipynb", root / "chapters")
         for module in ("first", "second"):
             self.write_module(module, "")
 

@@ -155,7 +155,7 @@ def test_scores_are_the_terms_of_the_loss():
 
 @pytest.mark.parametrize("config", [TINY, WITH_REC])
 def test_a_short_run_learns(tmp_path, config):
-    config = replace(config, num_steps=40)
+    config = replace(config, num_steps=70)
     model = model_of(config)
     loop = loop_in(tmp_path, "dsvdd")
     deep_svdd.fit(model, as_bank(blobs(40)), config, loop)

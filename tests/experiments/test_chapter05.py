@@ -27,6 +27,8 @@ def test_every_configuration_resolves(dataset, preset):
             "pmsacl",
             "simclr",
             "padim",
+            "igd",
+            "local",
             "study",
         }
 

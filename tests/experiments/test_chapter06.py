@@ -113,8 +113,14 @@ def test_paper_takes_two_steps(tmp_path, dataset, scale, num_channels, width):
 
 SHARES = {"igd": 0.9, "local": 0.1}
 DIFFERENCES = {  # from `steady`
-    "thesis": {"pixels": "sum", "variance_floor": None, "lr_power": 0.0},
+    "thesis": {
+        "pixels": "sum",
+        "bounded": False,
+        "variance_floor": None,
+        "lr_power": 0.0,
+    },
     "code": {
+        "bounded": False,
         "variance_floor": 1.0,
         "e_step_every": 10,
         "old_mean": True,

@@ -1,6 +1,7 @@
 """Chapter 6 as a reader runs it, with so few images that nothing is learnt."""
 
 import json
+import re
 
 import nbformat
 import papermill
@@ -130,6 +131,7 @@ def test_every_figure_says_phantom_and_what_it_shows(executed):
 def test_nothing_litters_the_page(executed):
     _, notebook, _, _ = executed
     text = json.dumps([cell.get("outputs", []) for cell in notebook.cells])
+    text = re.sub(r"base64,[A-Za-z0-9+/=]+", "", text)  # pictures spell anything
 
     assert "it/s" not in text  # no progress bars
     assert "Warning" not in text

@@ -208,9 +208,9 @@ class UpBlock(nn.Module):
             nn.Conv2d(num_in, num_out, 3, padding=1, bias=False),
             norm(num_out),
             nn.ReLU(),
-            nn.Conv2d(num_out, num_out, 3, padding=1),
+            nn.Conv2d(num_out, num_out, 3, padding=1, bias=False),
         )
-        self.shortcut = nn.Conv2d(num_in, num_out, 1)
+        self.shortcut = nn.Conv2d(num_in, num_out, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         doubled = F.interpolate(self.first(x), scale_factor=2.0)
