@@ -223,3 +223,14 @@ def test_draws_for_different_purposes_are_independent():
 
     assert len(first) == len(second) == 500
     assert 180 < len(first & second) < 320  # 250 ± 4.4 standard deviations
+
+
+def test_a_reserve_leaves_the_same_test_images_whatever_the_fraction(data):
+    parts = [
+        subset(data, fraction=0.5, reserve=0.2),
+        subset(data, reserve=0.2),
+        subset(data, contamination=0.2, reserve=0.2),
+    ]
+
+    assert len({part.test_ids for part in parts}) == 1
+    assert len(parts[0].test_ids) == len(data.test_ids) - 5

@@ -40,8 +40,8 @@ def subset(
         contamination: Share c of abnormal images in the final training set, with n
             normal ones kept: c = k / (k + n), 0 <= c < 1.
         seed: Seed of both draws.
-        reserve: Contamination whose images leave the test set in any case, 0 <= r < 1;
-            below `contamination` it has no effect.
+        reserve: Contamination of the whole training set whose images leave the test
+            set in any case, whatever `fraction`, 0 <= r < 1.
 
     Returns:
         The dataset with another training set; `provenance["subset"]` says which.
@@ -61,7 +61,7 @@ def subset(
         raise InputError(f"reserve is {reserve}, but must be at least 0 and below 1.")
     total, largest = len(dataset.train), max(reserve, contamination)
     num_normal, num_abnormal = numbers(total, fraction, contamination)
-    _, num_gone = numbers(total, fraction, largest)
+    num_gone = max(num_abnormal, numbers(total, 1.0, reserve)[1])
     ill = np.flatnonzero(dataset.test_labels)
     if num_gone >= len(ill):
         raise InputError(

@@ -137,10 +137,8 @@ class Chapter06(ChapterParameters):
         if self.start == "imagenet":
             imagenet.require_weights(self.weights)
         if self.start == "pmsacl":
-            size = configs["data"].image_size
             chapter05 = Chapter05(dataset="folder", preset=self.preset).configs()
             configs["pmsacl"] = chapter05["pmsacl"]
-            configs["data"] = replace(configs["data"], image_size=size)
         for name in ("igd", "local"):
             if name in configs:
                 configs[name] = read(configs[name], self.reading)

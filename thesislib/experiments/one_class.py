@@ -21,6 +21,7 @@ from thesislib.experiments import chapter06
 from thesislib.experiments.chapter06 import Task, scales
 from thesislib.figures.explorer import choose
 from thesislib.figures.panels import map_scale
+from thesislib.metrics.per_image import aurocs_of_images
 from thesislib.metrics.pixel import PixelHistogram
 from thesislib.nn.autoencoder import BackboneEncoder
 from thesislib.nn.resnet import ResNet18
@@ -41,6 +42,7 @@ class Detection:
         maps: Scale -> maps of these, (K, H, W): "igd", "local", and "both".
         ends: Scale -> ends of one colour scale for all test images.
         pixels: Scale -> histogram of all pixels, where masks exist.
+        images: Scale -> pixel AUROC of each abnormal image by itself, (n,).
     """
 
     scores: np.ndarray
@@ -49,6 +51,7 @@ class Detection:
     maps: dict[str, np.ndarray]
     ends: dict[str, tuple[float, float]]
     pixels: dict[str, PixelHistogram]
+    images: dict[str, np.ndarray]
 
 
 class Trained(NamedTuple):
@@ -234,6 +237,8 @@ def scored(
         arrays[f"ends/{scale}"] = np.array(map_scale(drawn))
         if all_maps:
             arrays |= _pixels(scale, drawn, data.test_masks)
+            each = aurocs_of_images(drawn, data.test_masks)
+            arrays[f"images/{scale}"] = each
     return arrays
 
 
@@ -309,4 +314,5 @@ def detection(arrays: dict[str, np.ndarray]) -> Detection:
         maps={scale: m.astype(np.float32) for scale, m in of("maps").items()},
         ends={scale: tuple(e.tolist()) for scale, e in of("ends").items()},
         pixels={s: PixelHistogram.from_arrays(parts) for s, parts in pixels.items()},
+        images=of("images"),
     )

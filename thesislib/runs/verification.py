@@ -178,6 +178,8 @@ def _metrics(folder: Path, record: dict[str, Any]) -> tuple[list[str], list[str]
                 scored = _image_metrics(scores[keys[0]], record["seed"])
                 known["image", keys[0]] = scored
             again = known["image", keys[0]][metric]._asdict()
+        elif metric == "pixel_auc" and (each := _each_image(row)) in histograms:
+            again = _of_images(histograms[each])
         elif metric in PIXEL and pixels in histograms:
             if ("pixel", pixels) not in known:
                 known["pixel", pixels] = _pixel_metrics(histograms[pixels])
@@ -221,6 +223,18 @@ def _pixel_metrics(arrays: dict[str, Any]) -> dict[str, float]:
 
     histogram = PixelHistogram.from_arrays(arrays)
     return {name: getattr(histogram, method)().value for name, method in PIXEL.items()}
+
+
+def _each_image(row: dict[str, Any]) -> Key:
+    """Where the AUROCs of single images stand behind a row of Tables 6.3 and A.5."""
+    part = row["metric"].partition("@")[2].partition("/")[2]
+    return row["row"], records.canonical({**row["setting"], "images": part})
+
+
+def _of_images(arrays: dict[str, Any]) -> dict[str, Any]:
+    from thesislib.metrics.per_image import mean_of_images
+
+    return mean_of_images(arrays["aurocs"])._asdict()
 
 
 def _compared(row: dict[str, Any]) -> set[Key]:
