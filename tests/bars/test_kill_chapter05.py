@@ -17,6 +17,8 @@ OVERRIDES = {
     "pmsacl.num_steps": 24,
     "pmsacl.num_centre_images": 16,
     "simclr.num_steps": 8,
+    "igd.num_steps": 8,
+    "local.num_steps": 8,
     "data.num_train": 60,
     "data.num_test_normal": 24,
     "data.num_test_abnormal": 24,
