@@ -48,7 +48,7 @@ class IGDConfig:
     lambda_1: float = 1.0  # of the critic's loss in Eq. (6.7)
     lambda_2: float = 1.0  # of the reconstruction in Eq. (6.7)
     lambda_3: float = 0.1  # of fooling the critic in Eq. (6.11)
-    zeta: float | None = None  # None: U(0, 1) in Eq. (6.10); 1 - 0.2 in the code
+    zeta: float | None = None  # None: U(0, 1) in Eq. (6.10); 0.2 in the code
 
     # E-step
     gaussian: Literal["probability", "log-likelihood"] = "probability"  # (6.8), (6.6)
