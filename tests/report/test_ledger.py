@@ -129,6 +129,11 @@ def test_a_mean_over_some_classes_is_no_verdict_on_all(made):
     assert reasons("auc@fmnist/mean") == ["3 of 10 classes"]
     assert reasons("auc@fmnist/0") == []
 
+    for record in records:  # a preset chose, nobody asked
+        record["parameters"]["resolved"]["classes"] = []
+    built = of(made, records)
+    assert reasons("auc@fmnist/mean") == ["1 of 10 classes"]
+
 
 def test_what_nobody_built_is_not_implemented(made):
     assert entry(of(made, []), row="ccd-igd").verdict == "not implemented"

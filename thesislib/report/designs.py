@@ -226,9 +226,16 @@ class Design:
 
 
 def _classes(run: Run, metric: str) -> str:
-    """How many classes a mean over the classes of a benchmark took, if not all."""
+    """How many classes a mean over the classes of a benchmark took, if not all.
+
+    A preset can take some of them too, so the classes that have rows count; a record
+    may lack their rows, then what was asked for does.
+    """
     part = metric.partition("@")[2].partition("/")[2]
-    taken, number = len(run.resolved.get("classes") or ()), CLASSES.get(run.dataset, 0)
+    stated = {row["metric"].partition("/")[2] for row in run.record["rows"]}
+    stated -= {"", "mean"}
+    taken = max(len(stated), len(run.resolved.get("classes") or ()))
+    number = CLASSES.get(run.dataset, 0)
     is_mean = part in ("", "mean")
     return f"{taken} of {number} classes" if is_mean and 0 < taken < number else ""
 
