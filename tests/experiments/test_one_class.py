@@ -55,7 +55,13 @@ def guessing(monkeypatch):
             size=len(one_class.data_of(run, task).test_labels)
         )
         return Detection(
-            scores=scores, terms={}, shown=np.array([]), maps={}, ends={}, pixels={}
+            scores=scores,
+            terms={},
+            shown=np.array([]),
+            maps={},
+            ends={},
+            pixels={},
+            images={},
         )
 
     monkeypatch.setattr(one_class, "detect_igd", guess)
