@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -121,11 +122,8 @@ class Repository:
         """Seeds that run when Snakemake is started, all of them to a good end."""
         done = self.start()
         assert done.returncode == 0, done.stderr
-        return sorted(
-            line.split("-s")[-1].split()[0]
-            for line in done.stderr.splitlines()
-            if line.endswith(" starts")
-        )
+        # Two runs write at once: a line may hold both.
+        return sorted(re.findall(r"-s(\d+) starts", done.stderr))
 
     def plan(self) -> list[str]:
         """Why Snakemake would start each run, in its words."""

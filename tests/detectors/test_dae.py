@@ -4,7 +4,7 @@ from itertools import pairwise
 import torch
 
 from tests.detectors.trained import as_bank, blobs, loop_in, separates
-from thesislib.detectors import dae, igd
+from thesislib.detectors import dae, igd, igd_scores
 from thesislib.detectors.igd import IGD, IGDConfig
 
 TINY = IGDConfig(base_width=4, residual=False, num_features=8, batch_size=8, lr=3e-3)
@@ -19,7 +19,9 @@ def test_score_is_the_mean_squared_error():
         error = images - model.decoder(model.encoder(images))
 
     expected = torch.stack([one.square().sum() / one.numel() for one in error])
-    torch.testing.assert_close(igd.score(model, [images], config).score, expected)
+    torch.testing.assert_close(
+        igd_scores.score(model, [images], config).score, expected
+    )
 
 
 def test_neither_printed_sums_nor_shares_change_what_the_dae_is():
@@ -52,7 +54,7 @@ def test_rows_without_the_classifier_are_not_scored_by_it():
     images = blobs(4)
     for name, change in dae.ABLATION.items():
         config = replace(TINY, **change)
-        scores = igd.score(IGD(config, 32, 1), [images], config)
+        scores = igd_scores.score(IGD(config, 32, 1), [images], config)
         assert (scores.gac > 0).all()
         assert torch.equal(scores.score, scores.rec) == ("gac" not in name), name
 
@@ -66,4 +68,4 @@ def test_a_short_run_learns(tmp_path):
 
     assert loop.history[-1]["rec"] < loop.history[0]["rec"] / 3
     assert set(loop.history[0]) == {"step", "rec", "variance", "loss"}
-    assert separates(igd, model, config) == 1
+    assert separates(igd_scores, model, config) == 1

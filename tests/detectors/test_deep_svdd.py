@@ -46,7 +46,7 @@ def test_without_biases_black_goes_to_zero(residual):
 
 
 def test_a_frozen_backbone_keeps_its_biases_and_loses_the_one_that_trains():
-    encoder = BackboneEncoder(ResNet18(base_width=4), 8)
+    encoder = BackboneEncoder(ResNet18(base_width=8), 8)
     before = encoder.backbone.state_dict()
     model = DeepSVDD(TINY, 32, 3, encoder)
     trained = [n for n, p in model.named_parameters() if p.requires_grad]
@@ -58,7 +58,7 @@ def test_a_frozen_backbone_keeps_its_biases_and_loses_the_one_that_trains():
 
 
 def test_a_backbone_that_trains_is_refused():
-    encoder = BackboneEncoder(ResNet18(base_width=4), 8, fine_tune=True)
+    encoder = BackboneEncoder(ResNet18(base_width=8), 8, fine_tune=True)
 
     with pytest.raises(InputError, match="BatchNorm2d with a bias"):
         DeepSVDD(TINY, 32, 3, encoder)

@@ -1,7 +1,6 @@
 """IGD's E-step: what it measures, when, and that it leaves training as it was."""
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -13,24 +12,12 @@ from tests.detectors.igd_toy import (
     TINY,
     changed,
     copy_of,
-    loop_in,
     model_of,
-    smooth_bank,
 )
 from thesislib.detectors import igd
 from thesislib.nn import patches
 
 LOCAL = replace(TINY, patch_size=16, stride=8)
-
-
-@pytest.fixture(scope="module")
-def bank():
-    return smooth_bank()
-
-
-@pytest.fixture
-def make_loop(tmp_path):
-    return partial(loop_in, tmp_path)
 
 
 @pytest.mark.parametrize("config", [TINY, LOCAL], ids=["global", "local"])

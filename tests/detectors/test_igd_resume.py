@@ -1,23 +1,12 @@
 """IGD killed at every event of its E/M schedule resumes to the same bits."""
 
 from dataclasses import replace
-from functools import partial
 
 import pytest
 
-from tests.detectors.igd_toy import TINY, changed, loop_in, model_of, smooth_bank
+from tests.detectors.igd_toy import TINY, changed, model_of
 from thesislib.detectors import igd
 from thesislib.training.loop import Step
-
-
-@pytest.fixture(scope="module")
-def bank():
-    return smooth_bank()
-
-
-@pytest.fixture
-def make_loop(tmp_path):
-    return partial(loop_in, tmp_path)
 
 
 class Killed(Exception):

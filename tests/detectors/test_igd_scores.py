@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from thesislib.detectors import igd
-from thesislib.detectors.igd import IGD, IGDConfig, Scores
+from thesislib.detectors import igd, igd_scores
+from thesislib.detectors.igd import IGD, IGDConfig
+from thesislib.detectors.igd_scores import Scores
 from thesislib.errors import InputError
+from thesislib.nn import patches
 
 SIZE, PATCH, STRIDE = 32, 16, 8  # pixels; nine patches an image
 GLOBAL = IGDConfig(num_features=4, base_width=2, critic_width=2, residual=False)
@@ -25,7 +27,13 @@ def model_of(config, num_channels=1):
     torch.manual_seed(0)
     model = IGD(config, config.patch_size or SIZE, num_channels).eval()
     with torch.no_grad():
-        parts = torch.cat([*igd._scored_parts(images_of(7, num_channels), config)])
+        parts = torch.cat(
+            [
+                *patches.portions(
+                    images_of(7, num_channels), config.patch_size, config.stride
+                )
+            ]
+        )
         model.classifier.fit(model.encoder(parts))
     return model
 
@@ -49,7 +57,7 @@ def slow_parts(model, images, config):
 @pytest.mark.parametrize("num_channels", [1, 3])
 def test_the_global_score_is_reconstruction_plus_classification(num_channels):
     images, model = images_of(5, num_channels), model_of(GLOBAL, num_channels)
-    found = igd.score(model, [images], GLOBAL)
+    found = igd_scores.score(model, [images], GLOBAL)
 
     rec, gac = slow_parts(model, images, GLOBAL)
     torch.testing.assert_close(found.rec, rec[:, 0])
@@ -60,7 +68,7 @@ def test_the_global_score_is_reconstruction_plus_classification(num_channels):
 
 def test_the_local_score_is_the_largest_sum_and_not_the_sum_of_the_largest():
     images, model = images_of(12), model_of(LOCAL)
-    found = igd.score(model, [images], LOCAL)
+    found = igd_scores.score(model, [images], LOCAL)
 
     rec, gac = slow_parts(model, images, LOCAL)
     assert rec.shape == (12, 9)
@@ -77,22 +85,26 @@ def test_the_authors_shares_are_mixed_before_the_maximum(share, weights):
 
     rec, gac = slow_parts(model, images, LOCAL)
     expected = (weights[0] * rec + weights[1] * gac).amax(dim=1)
-    torch.testing.assert_close(igd.score(model, [images], config).score, expected)
+    torch.testing.assert_close(
+        igd_scores.score(model, [images], config).score, expected
+    )
 
 
 def test_without_a_share_the_score_is_the_plain_sum():
     rec, gac = torch.tensor([0.2, 0.5]), torch.tensor([1.0, 0.0])
 
-    torch.testing.assert_close(igd.weigh(rec, gac, GLOBAL), torch.tensor([1.2, 0.5]))
-    halves = igd.weigh(rec, gac, replace(GLOBAL, share_gac=0.5))
+    torch.testing.assert_close(
+        igd_scores.weigh(rec, gac, GLOBAL), torch.tensor([1.2, 0.5])
+    )
+    halves = igd_scores.weigh(rec, gac, replace(GLOBAL, share_gac=0.5))
     torch.testing.assert_close(halves, torch.tensor([0.6, 0.25]))
 
 
 @pytest.mark.parametrize("config", [GLOBAL, LOCAL], ids=["global", "local"])
 def test_batches_do_not_matter(config):
     images, model = images_of(6), model_of(config)
-    whole = igd.score(model, [images], config, maps=True)
-    apart = igd.score(model, images.split([1, 3, 2]), config, maps=True)
+    whole = igd_scores.score(model, [images], config, maps=True)
+    apart = igd_scores.score(model, images.split([1, 3, 2]), config, maps=True)
 
     for one, other in zip(whole, apart, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
@@ -101,8 +113,8 @@ def test_batches_do_not_matter(config):
 
 def test_patches_in_several_portions_keep_their_images():
     images, model = images_of(300), model_of(LOCAL)  # 2,700 patches, portions of 2,048
-    whole = igd.score(model, [images], LOCAL)
-    apart = igd.score(model, images.split(50), LOCAL)
+    whole = igd_scores.score(model, [images], LOCAL)
+    apart = igd_scores.score(model, images.split(50), LOCAL)
 
     torch.testing.assert_close(whole.score, apart.score, rtol=1e-4, atol=1e-5)
 
@@ -111,7 +123,7 @@ def test_patches_in_several_portions_keep_their_images():
 def test_scoring_changes_nothing_and_leaves_the_model_in_eval_mode(config):
     model = model_of(config).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    igd.score(model, [images_of()], config, maps=True)
+    igd_scores.score(model, [images_of()], config, maps=True)
 
     for name, value in model.state_dict().items():
         torch.testing.assert_close(value, before[name], rtol=0, atol=0)
@@ -121,7 +133,9 @@ def test_scoring_changes_nothing_and_leaves_the_model_in_eval_mode(config):
 def test_the_floor_of_the_loss_is_not_in_the_score():
     model = model_of(GLOBAL)
     scores = [
-        igd.score(model, [images_of()], replace(GLOBAL, variance_floor=floor)).gac
+        igd_scores.score(
+            model, [images_of()], replace(GLOBAL, variance_floor=floor)
+        ).gac
         for floor in (None, 1.0, 1e6)
     ]
 
@@ -131,7 +145,7 @@ def test_the_floor_of_the_loss_is_not_in_the_score():
 
 def test_the_global_map_is_the_reconstruction_loss_of_every_pixel():
     images, model = images_of(5, 3), model_of(GLOBAL, 3)
-    maps = igd.score(model, [images], GLOBAL, maps=True).maps
+    maps = igd_scores.score(model, [images], GLOBAL, maps=True).maps
 
     with torch.no_grad():
         reconstruction = model.decoder(model.encoder(images))
@@ -142,7 +156,7 @@ def test_the_global_map_is_the_reconstruction_loss_of_every_pixel():
 
 def test_the_local_map_is_the_mean_over_the_patches_that_cover_a_pixel():
     images, model = images_of(3), model_of(LOCAL)
-    maps = igd.score(model, [images], LOCAL, maps=True).maps
+    maps = igd_scores.score(model, [images], LOCAL, maps=True).maps
 
     total, cover = torch.zeros(3, SIZE, SIZE), torch.zeros(SIZE, SIZE)
     with torch.no_grad():
@@ -159,9 +173,9 @@ def test_the_local_map_is_the_mean_over_the_patches_that_cover_a_pixel():
 
 def test_both_scales_add_up():
     images = images_of(8)
-    of_global = igd.score(model_of(GLOBAL), [images], GLOBAL, maps=True)
-    of_local = igd.score(model_of(LOCAL), [images], LOCAL, maps=True)
-    both = igd.combine(of_global, of_local)
+    of_global = igd_scores.score(model_of(GLOBAL), [images], GLOBAL, maps=True)
+    of_local = igd_scores.score(model_of(LOCAL), [images], LOCAL, maps=True)
+    both = igd_scores.combine(of_global, of_local)
 
     torch.testing.assert_close(both.score, of_global.score + of_local.score)  # (6.21)
     torch.testing.assert_close(both.maps, of_global.maps + of_local.maps)  # (6.28)
@@ -174,8 +188,8 @@ def test_maps_of_one_scale_alone_are_not_taken_for_those_of_both():
     with_maps = Scores(numbers, numbers, numbers, torch.ones(2, 4, 4))
     without = Scores(numbers, numbers, numbers, None)
 
-    assert igd.combine(with_maps, without).maps is None
-    assert igd.combine(without, with_maps).maps is None
+    assert igd_scores.combine(with_maps, without).maps is None
+    assert igd_scores.combine(without, with_maps).maps is None
 
 
 class Remembering(nn.Module):
@@ -211,10 +225,10 @@ def test_abnormal_images_score_higher_and_where_the_lesion_is():
     inside[20:26, 4:10] = True
 
     found = [
-        igd.score(stand_in(config), [images], config, maps=True)
+        igd_scores.score(stand_in(config), [images], config, maps=True)
         for config in (GLOBAL, LOCAL)
     ]
-    for scores in (*found, igd.combine(*found)):
+    for scores in (*found, igd_scores.combine(*found)):
         for term in (scores.score, scores.rec, scores.gac):
             assert term[3:].min() > term[:3].max()
         abnormal = scores.maps[3:]
@@ -229,4 +243,4 @@ def test_abnormal_images_score_higher_and_where_the_lesion_is():
 def test_patches_that_miss_a_border_are_refused():
     config = replace(LOCAL, stride=5)
     with pytest.raises(InputError, match="patch_size is 16 and stride 5 pixels, but"):
-        igd.score(model_of(LOCAL), [images_of()], config)
+        igd_scores.score(model_of(LOCAL), [images_of()], config)

@@ -85,23 +85,29 @@ def test_smoothing_is_scipy_s():
 
 
 def test_embedding_repeats_coarse_stages_over_the_fine_grid():
-    encoder = ResNet18(base_width=4)
+    encoder = ResNet18(base_width=8)
     detector = PaDiM(encoder, PaDiMConfig(num_channels=1000), seed=0)
     images = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
-        embedding = detector.embed(images).view(2, 16, 16, 28)
+        embedding = detector.embed(images).view(2, 16, 16, 56)
         coarse = encoder.feature_maps(images)[2]
 
     for y, x in ((0, 0), (5, 10), (15, 15)):
         torch.testing.assert_close(
-            embedding[:, y, x, 12:], coarse[:, :, y // 4, x // 4]
+            embedding[:, y, x, 24:], coarse[:, :, y // 4, x // 4]
         )
+
+
+def test_few_channels_leave_a_stage_without_any():
+    detector = PaDiM(ResNet18(base_width=8), PaDiMConfig(num_channels=1), seed=0)
+
+    assert detector.embed(torch.rand(2, 3, 64, 64)).shape == (2, 16 * 16, 1)
 
 
 def test_score_is_the_maximum_of_the_map_and_batches_do_not_matter():
     torch.manual_seed(0)
     images = torch.rand(12, 3, 64, 64)
-    encoder = ResNet18(base_width=4)
+    encoder = ResNet18(base_width=8)
 
     def run(size):
         detector = PaDiM(encoder, PaDiMConfig(num_channels=10), seed=0)
@@ -133,7 +139,7 @@ def test_a_bright_square_is_found_where_it_is():
 
 
 def test_one_training_image_is_too_few():
-    detector = PaDiM(ResNet18(base_width=4), PaDiMConfig(num_channels=5), seed=0)
+    detector = PaDiM(ResNet18(base_width=8), PaDiMConfig(num_channels=5), seed=0)
 
     with pytest.raises(InputError, match="at least two"):
         detector.fit([torch.rand(1, 3, 64, 64)])

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from thesislib.datasets.bank import ImageBank
-from thesislib.detectors import igd
+from thesislib.detectors import igd, igd_scores
 from thesislib.errors import InputError
 from thesislib.experiments import chapter06, chapter06_tables
 from thesislib.experiments.chapter06 import Chapter06, Task
@@ -106,7 +106,7 @@ def test_paper_takes_two_steps(tmp_path, dataset, scale, num_channels, width):
     after = list(model.parameters())
     moved = [not torch.equal(*pair) for pair in zip(before, after, strict=True)]
     assert all(moved)
-    assert igd.score(model, bank.batches(2), config).score.isfinite().all()
+    assert igd_scores.score(model, bank.batches(2), config).score.isfinite().all()
 
 
 # --- Readings --------------------------------------------------------------------

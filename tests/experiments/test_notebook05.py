@@ -39,7 +39,7 @@ def executed(tmp_path_factory):
             {"dataset": "covidx", "overrides": TINY},
             progress_bar=False,
         )
-        findings = runs.verify()
+        findings = runs.verify([folder / "results"])
     (record,) = (folder / "results").glob("*/*/run.json")
     notebook = nbformat.read(folder / "out.ipynb", as_version=4)
     return notebook, json.loads(record.read_text(encoding="utf-8")), findings

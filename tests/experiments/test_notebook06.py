@@ -48,7 +48,7 @@ def execute(name, folder):
             {"source": "phantom", **GIVEN[name]},
             progress_bar=False,
         )
-        findings = runs.verify()
+        findings = runs.verify([folder / "results"])
     (path,) = (folder / "results").glob("*/*/run.json")
     notebook = nbformat.read(folder / "out.ipynb", as_version=4)
     return notebook, json.loads(path.read_text(encoding="utf-8")), findings

@@ -15,7 +15,7 @@ from thesislib.pretrain.pmsacl import PMSACL, PMSACLConfig
 from thesislib.training.loop import Loop
 
 TINY = PMSACLConfig(
-    base_width=4, batch_size=4, num_steps=6, num_centre_images=8, num_features=8
+    base_width=8, batch_size=4, num_steps=6, num_centre_images=8, num_features=8
 )
 LATER = {  # another value of each setting that plays after the warm-up alone
     "temperature": 0.5,
@@ -36,7 +36,7 @@ EARLIER = {  # and of some that play in it
     "medmix": replace(TINY.medmix, size=(0.2, 0.3)),
     "weak": replace(TINY.weak, grey=0.0),
     "keep_lesions": False,
-    "base_width": 8,
+    "base_width": 16,
     "head_norm": False,
     "classify": "backbone",
     "lr": 0.1,

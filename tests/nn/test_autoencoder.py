@@ -166,7 +166,7 @@ def test_doubling_is_the_reverse_of_halving():
 @pytest.fixture
 def backbone():
     torch.manual_seed(0)
-    return ResNet18(base_width=2)
+    return ResNet18(base_width=8)
 
 
 def test_a_frozen_backbone_stays_as_it_is_while_its_last_layer_learns(backbone):

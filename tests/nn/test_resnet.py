@@ -72,3 +72,8 @@ def test_dead_units_are_counted():
         head.first.bias.copy_(torch.tensor([1.0, 1.0, 1.0, -1.0]))
 
     assert head(torch.rand(5, 4))[1].item() == 0.75
+
+
+def test_narrow_networks_are_refused():
+    with pytest.raises(InputError, match="base_width is 4; ResNet-18 takes 8 or more"):
+        ResNet18(base_width=4)

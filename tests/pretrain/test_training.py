@@ -14,7 +14,7 @@ from thesislib.pretrain.pmsacl import PMSACL, PMSACLConfig
 from thesislib.pretrain.simclr import SimCLR, SimCLRConfig
 
 TINY = PMSACLConfig(
-    base_width=4, batch_size=6, num_steps=4, num_centre_images=12, num_features=16
+    base_width=8, batch_size=6, num_steps=4, num_centre_images=12, num_features=16
 )
 
 
@@ -146,7 +146,7 @@ def test_the_same_seed_trains_the_same_weights(bank, make_loop):
 
 def test_simclr_learns_and_reaches_every_parameter(bank, make_loop):
     config = SimCLRConfig(
-        base_width=4,
+        base_width=8,
         batch_size=16,
         num_steps=60,
         lr=0.2,

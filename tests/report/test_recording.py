@@ -58,7 +58,7 @@ def test_the_file_is_named_after_the_run_small_and_the_same_each_time(run, tmp_p
     assert again.name == path.name and again.read_bytes() == path.read_bytes()
     assert not list(path.parent.glob(".*"))
     assert len(text) < 8_000
-    assert "/home/someone" not in text
+    assert "/private/reader" not in text
 
 
 @pytest.mark.parametrize("number", range(12))

@@ -51,7 +51,7 @@ def test_a_finished_run_is_sealed_and_holds_what_the_design_lists(home):
     assert found["parameters"]["resolved"]["source"] == "phantom"
     assert found["parameters"]["resolved"]["device"] == "cpu"
     assert found["configs"]["method"]["num_steps"] == 6
-    assert found["dataset"]["provenance"]["folder"] == "data"  # not /home/someone/data
+    assert found["dataset"]["provenance"]["folder"] == "data"  # its last part
     assert found["threads"] == torch.get_num_threads() == 1
     assert found["modules"]["thesislib.training.loop"] == provenance.sha256_file(
         provenance.source_path("thesislib.training.loop")
@@ -69,10 +69,10 @@ def test_a_finished_run_is_sealed_and_holds_what_the_design_lists(home):
 
 def test_private_paths_stay_out_of_the_record(home):
     text = json.dumps(read(chapter()[0].folder)) + json.dumps(
-        read(chapter({"seed": 1, "data_root": "/home/someone/covid"})[0].folder)
+        read(chapter({"seed": 1, "data_root": "/private/reader/covid"})[0].folder)
     )
 
-    assert str(home) not in text and "someone" not in text
+    assert str(home) not in text and "reader" not in text
     assert '"data_root": "covid"' in text
 
 

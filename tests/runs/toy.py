@@ -54,7 +54,7 @@ class Toy(ChapterParameters):
             published_counts=None,
             partial=False,
             fingerprint="f" * 64,
-            provenance={"licence": "none", "folder": "/home/someone/data"},
+            provenance={"licence": "none", "folder": "/private/reader/data"},
         )
 
     def load(self, located, device):

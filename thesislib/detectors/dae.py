@@ -34,7 +34,7 @@ LABELS = {
 
 
 def dae_config(config: IGDConfig) -> IGDConfig:
-    """Settings under which `igd.fit` and `igd.score` are the DAE's.
+    """Settings under which `igd.fit` and `igd_scores.score` are the DAE's.
 
     `Scores.score` is then the mean squared error of an image over C, H and W, at least
     0, in squared pixel values; of the local model (`patch_size`) the largest among

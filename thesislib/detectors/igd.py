@@ -6,16 +6,16 @@ decoder to bring representations there, to reconstruct images, and to decode wha
 between two representations so that a critic takes it for an original.
 
 The file reads in the order of Section 6.3: settings, one function an equation, the
-networks, the training, the scores. `nn.msssim` has Eqs. (6.24) to (6.27), `nn.patches`
-the patches of the local model. What the authors' program does otherwise is said where
-it does, and `reading: code` takes it, its bugs left out.
+networks, the training. `igd_scores` has the scores of Section 6.3.3, `nn.msssim` Eqs.
+(6.24) to (6.27), `nn.patches` the patches of the local model. What the authors'
+program does otherwise is said where it does, and `reading: code` takes it, its bugs
+left out.
 
 Axes in all shapes: B images, C channels, H = W pixels, Z = 128 features, P patches.
 """
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -340,7 +340,7 @@ def e_step(model: IGD, bank, config: IGDConfig) -> None:
     model.encoder.eval()
     chunks = []
     for images in bank.batches(max(256, config.batch_size)):
-        for chunk in _scored_parts(images, config):
+        for chunk in patches.portions(images, config.patch_size, config.stride):
             chunks.append(model.encoder(chunk).float())  # float32, as `score` does
     model.classifier.fit(
         torch.cat(chunks), old_mean=config.old_mean, margin=config.centre_margin
@@ -400,92 +400,3 @@ def _draw(bank, config: IGDConfig, generator: torch.Generator) -> Tensor:
         flipped = torch.rand(size, generator=generator, device=images.device) < 0.5
         images = torch.where(flipped, images.flip(-1), images)
     return images[: len(images) // 2 * 2] if len(images) > 1 else images
-
-
-# --- Scores ----------------------------------------------------------------------
-
-
-class Scores(NamedTuple):
-    """What one model says of M images.
-
-    Attributes:
-        score: Eq. (6.22), of the local model Eq. (6.23), (M,); larger is more
-            abnormal.
-        rec: $\\ell_r$ alone, (M,); of the local model its largest among patches.
-        gac: $\\ell_h$ alone, as `rec`.
-        maps: Eq. (6.29), (M, H, W); None if not asked for.
-    """
-
-    score: Tensor
-    rec: Tensor
-    gac: Tensor
-    maps: Tensor | None
-
-
-@torch.no_grad()
-def score(
-    model: IGD, batches: Iterable[Tensor], config: IGDConfig, *, maps: bool = False
-) -> Scores:
-    """Score images by the global model or the local one, Eqs. (6.22) and (6.23).
-
-    Args:
-        model: Trained.
-        batches: Images, (B, C, H, W) each.
-        config: Settings that it was trained with.
-        maps: Also give the maps of Eq. (6.29).
-    """
-    model.eval()
-    found: list[tuple[Tensor, ...]] = []
-    for images in batches:
-        parts = [
-            _score_part(model, p, config, maps) for p in _scored_parts(images, config)
-        ]
-        rec, gac = (torch.cat([part[i] for part in parts]) for i in (0, 1))
-        both = weigh(rec, gac, config).view(len(images), -1)
-        columns = [both, rec.view_as(both), gac.view_as(both)]
-        columns = [column.amax(dim=1).cpu() for column in columns]
-        if maps:
-            drawn = torch.cat([part[2] for part in parts])
-            if config.patch_size:
-                drawn = drawn.view(len(images), -1, *drawn.shape[1:])
-                drawn = patches.assemble(drawn, images.shape[-1], config.stride)
-            columns.append(drawn[:, 0].cpu())
-        found.append(tuple(columns))
-    gathered = [torch.cat(column) for column in zip(*found, strict=True)]
-    return Scores(*gathered) if maps else Scores(*gathered, None)
-
-
-def weigh(rec: Tensor, gac: Tensor, config: IGDConfig) -> Tensor:
-    r"""$\ell_r + \ell_h$ of Eqs. (6.22) and (6.23), or the code's shares of 1."""
-    if config.share_gac is None:
-        return rec + gac
-    return (1 - config.share_gac) * rec + config.share_gac * gac
-
-
-def combine(of_global: Scores, of_local: Scores) -> Scores:
-    r"""Both scales together: $s^{(G)} + s^{(L)}$, Eq. (6.21), and maps, Eq. (6.28).
-
-    Terms are sums over scales too. Maps of the local model are divided by the number
-    of patches that cover a pixel; the authors' program does not divide, so that there
-    the local map counts four times.
-    """
-    sums = [a + b for a, b in zip(of_global[:3], of_local[:3], strict=True)]
-    both = of_global.maps is not None and of_local.maps is not None
-    return Scores(*sums, of_global.maps + of_local.maps if both else None)
-
-
-def _score_part(model: IGD, images: Tensor, config: IGDConfig, maps: bool) -> tuple:
-    z = model.encoder(images).float()
-    reconstruction = model.decoder(z).float()
-    rec = reconstruction_loss(images, reconstruction, config)
-    drawn = reconstruction_map(images, reconstruction, config.rho) if maps else None
-    return rec, model.classifier(z), drawn
-
-
-def _scored_parts(images: Tensor, config: IGDConfig) -> Iterator[Tensor]:
-    """Images whole, or all their patches, in portions that fit in memory."""
-    if config.patch_size is None:
-        yield images
-        return
-    grid = patches.grid(images, config.patch_size, config.stride)
-    yield from grid.flatten(0, 1).split(2_048)

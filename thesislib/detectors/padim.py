@@ -103,11 +103,12 @@ class PaDiM:
             own = self.channels[
                 (self.channels >= start) & (self.channels < start + stage.shape[1])
             ]
-            own = (own - start).to(stage.device)
+            own, start = (own - start).to(stage.device), start + stage.shape[1]
+            if not len(own):  # few channels in all: a stage may have none of them
+                continue
             kept = stage.permute(0, 2, 3, 1).index_select(3, own)  # (B, h, w, c)
             kept = F.interpolate(kept.permute(0, 3, 1, 2), size=grid, mode="nearest")
             chosen.append(kept.permute(0, 2, 3, 1))
-            start += stage.shape[1]
         return torch.cat(chosen, dim=3).float().flatten(1, 2)
 
     def upsample(self, distance: Tensor, image_size: int) -> Tensor:

@@ -18,7 +18,6 @@ from thesislib.experiments.tables import estimate_html, table_html
 from thesislib.figures import one_class as figures
 from thesislib.metrics import classes, delong, image
 from thesislib.metrics.image import Estimate
-from thesislib.metrics.per_image import mean_of_images
 
 SCALES = {"igd": "global", "local": "local", "both": "global + local"}
 NAMES = {
@@ -92,7 +91,7 @@ def add_rows(
         if task.name:
             where = f"{metric}@{name}/{part}"
             run.add_row(
-                _table(chapter06.CLASS_TABLE.get(name), method, setting),
+                printed_in(chapter06.CLASS_TABLE.get(name), method, setting),
                 method,
                 setting,
                 where,
@@ -111,7 +110,7 @@ def _add_mean(run, method, setting, metric, mean, tables) -> None:
     """The mean over classes: bare in a table of one dataset, with `@` elsewhere."""
     name = run.parameters.dataset
     for table in tables or (None,):
-        found = _table(table, method, setting)
+        found = printed_in(table, method, setting)
         printed = paper.table(found)["metrics"] if found else ()
         bare = metric in printed or (found is None and metric != "auc")
         run.add_row(
@@ -119,7 +118,7 @@ def _add_mean(run, method, setting, metric, mean, tables) -> None:
         )
 
 
-def _table(table: str | None, row: str, setting: dict) -> str | None:
+def printed_in(table: str | None, row: str, setting: dict) -> str | None:
     """The table, if it prints such a row."""
     found = table is not None and paper.find_row(table, row, setting)
     return table if found else None
@@ -162,7 +161,7 @@ def _single(run, method: str, task: Task) -> tuple[list[Estimate], Estimate]:
     for metric in detection.METRICS:
         run.add_row(None, method, setting, metric, *found[metric])
     table = chapter06.MEDICAL_TABLE.get(run.parameters.dataset)
-    if _table(table, method, setting) and not chapter06.reserve(run):
+    if printed_in(table, method, setting) and not chapter06.reserve(run):
         metric = f"auc@{run.parameters.dataset}"
         run.add_row(table, method, setting, metric, *found["auc"])
     return [found["auc"]], found["auc"]
@@ -405,62 +404,3 @@ def _not_run(what: str, run, part: str) -> str:
         f"<p><em>Not run</em>: {what}. Part {run.parameters.part} leaves this out; "
         f"<code>-p part {part}</code> runs it.</p>"
     )
-
-
-# --- Localisation ----------------------------------------------------------------
-
-
-def localisation(run) -> str:
-    """Pixel metrics of the global, the local and both maps, where masks exist.
-
-    Tables 6.3 and A.5 are the mean over abnormal images of each image's own pixel
-    AUROC; the other columns take all pixels of all images together.
-    """
-    tasks = chapter06.full_tasks(run)
-    if data_of(run, tasks[0]).test_masks is None:
-        return "<p><em>Not run</em>: this dataset has no masks.</p>"
-    lines, whole = [], []
-    for task in tasks:
-        found = run_method(run, "igd", task, maps=True)
-        last = list(found.pixels)[-1]
-        for scale, pixels in found.pixels.items():
-            each = mean_of_images(found.images[scale])
-            if scale == last:
-                _add_localisation(run, task, found.images[scale])
-                whole.append(each)
-            setting = {**chapter06.pretrain(run), "scale": scale, "pixels": "all"}
-            setting |= {"class": task.name} if task.name else {}
-            run.add_histograms("igd", setting, pixels.to_arrays())
-            cells = [estimate_html(each)]
-            for metric, bounded in (
-                ("pixel_auc", pixels.auroc()),
-                ("pixel_ap", pixels.ap()),
-                ("pro", pixels.pro()),
-            ):
-                number = len(data_of(run, task).test_labels)
-                run.add_row(None, "igd", setting, metric, bounded.value, n=number)
-                cells.append(f"{bounded.value:.3f}")
-            lines.append((f"{task.name} {SCALES[scale]}".strip(), *cells))
-    if tasks[0].name:
-        value = float(np.mean([one.value for one in whole]))
-        half = np.hypot.reduce([(e.ci_high - e.ci_low) / 2 for e in whole]) / len(whole)
-        setting, number = chapter06.pretrain(run), sum(one.n for one in whole)
-        table = _table("6.3", "igd", setting)
-        bounds = (max(0.0, value - half), min(1.0, value + half))
-        run.add_row(table, "igd", setting, "pixel_auc", value, *bounds, number)
-    return table_html(
-        "Pixel AUROC image by image, abnormal images only (Tables 6.3, A.5), and of "
-        "all pixels of all test images together.",
-        ("maps", "image by image", "pixel AUROC", "pixel AP", "PRO to 0.3"),
-        lines,
-        run,
-    )
-
-
-def _add_localisation(run, task: Task, aurocs: np.ndarray) -> None:
-    """The row of Table A.5, or its like where no table prints the dataset."""
-    setting, name = chapter06.pretrain(run), run.parameters.dataset
-    metric = f"pixel_auc@{name}" + (f"/{task.name}" if task.name else "")
-    table = _table("A.5", "igd", setting) if name == "mvtec" else None
-    run.add_histograms("igd", {**setting, "images": task.name}, {"aurocs": aurocs})
-    run.add_row(table, "igd", setting, metric, *mean_of_images(aurocs))

@@ -15,7 +15,7 @@ from torch import nn
 
 from thesislib.datasets import subsets
 from thesislib.datasets.bank import ImageBank
-from thesislib.detectors import igd
+from thesislib.detectors import igd, igd_scores
 from thesislib.detectors.igd import IGD, IGDConfig
 from thesislib.experiments import chapter06
 from thesislib.experiments.chapter06 import Task, scales
@@ -252,14 +252,14 @@ def scores_and_maps(
 
 def _score(
     models: dict[str, tuple[IGD, IGDConfig]], batches: Callable, maps: bool
-) -> dict[str, igd.Scores]:
+) -> dict[str, igd_scores.Scores]:
     """Scores by each scale, and by both together where there are two."""
     found = {
-        scale: igd.score(model, batches(), config, maps=maps)
+        scale: igd_scores.score(model, batches(), config, maps=maps)
         for scale, (model, config) in models.items()
     }
     if "local" in found:
-        found["both"] = igd.combine(found["igd"], found["local"])
+        found["both"] = igd_scores.combine(found["igd"], found["local"])
     return found
 
 

@@ -3,6 +3,8 @@
 Axes in all shapes: B images, P patches an image, C channels, H = W pixels.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -43,6 +45,20 @@ def assemble(maps: Tensor, image_size: int, stride: int) -> Tensor:
     total = F.fold(columns, image_size, **arguments)
     cover = F.fold(torch.ones_like(columns[:1]), image_size, **arguments)
     return total / cover
+
+
+def portions(images: Tensor, patch_size: int | None, stride: int) -> Iterator[Tensor]:
+    """Images whole, or all their patches image by image, at most 2,048 at a time.
+
+    Args:
+        images: (B, C, H, W).
+        patch_size: None for the images themselves.
+        stride: As in `grid`.
+    """
+    if patch_size is None:
+        yield images
+    else:
+        yield from grid(images, patch_size, stride).flatten(0, 1).split(2_048)
 
 
 def random_patches(

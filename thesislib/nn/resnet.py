@@ -15,6 +15,9 @@ from thesislib.errors import InputError
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1], torchvision's values
 IMAGENET_STD = (0.229, 0.224, 0.225)
 NUM_STAGES = 4
+LEAST_WIDTH = 8
+"""Channels. With fewer, a strided 1x1 convolution of PyTorch 2.14 writes past its
+memory on CPUs without AVX-512, and the process dies or computes nonsense."""
 
 
 class BasicBlock(nn.Module):
@@ -45,6 +48,9 @@ class ResNet18(nn.Module):
     Args:
         base_width: Channels of the first stage, doubled by each next one. 64 is
             the published network; `quick` uses 16, ours.
+
+    Raises:
+        InputError: If `base_width` is below 8.
     """
 
     mean: Tensor
@@ -52,6 +58,10 @@ class ResNet18(nn.Module):
 
     def __init__(self, base_width: int = 64) -> None:
         super().__init__()
+        if base_width < LEAST_WIDTH:
+            raise InputError(
+                f"base_width is {base_width}; ResNet-18 takes {LEAST_WIDTH} or more."
+            )
         widths = [base_width * 2**stage for stage in range(NUM_STAGES)]
         self.conv1 = nn.Conv2d(3, base_width, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(base_width)

@@ -6,6 +6,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -147,14 +148,12 @@ def once(
         about: What the arrays belong to, JSON-able.
         compute: Gives name -> array.
     """
-    try:
+    with suppress(*DAMAGE):  # what is absent or damaged is computed again
         stored, arrays = _unpacked(path)
         if stored["about"] == json.loads(canonical(about)) and not (
             provenance.changed_modules(stored["sources"])
         ):
             return arrays
-    except DAMAGE:
-        pass  # absent or damaged
     arrays = {name: np.asarray(array) for name, array in compute().items()}
     checked_arrays(arrays, f"The arrays {path.stem}")
     sources = provenance.source_hashes(provenance.BESIDE_ARRAYS)
