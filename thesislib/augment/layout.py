@@ -1,12 +1,14 @@
 """Where lesions go: boxes that do not touch, inside the field of view, always found."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from thesislib.augment.draws import uniform
+from thesislib.augment.geometry import mask_bounds
 from thesislib.errors import InputError
 
 GAP = 1  # pixels between boxes, so that components of the mask do not merge
@@ -30,17 +32,13 @@ class Field:
         outside = (~self.inside).cumsum(1, dtype=torch.int32).cumsum(2)
         object.__setattr__(self, "_table", F.pad(outside, (1, 0, 1, 0)))
 
+    @cached_property
     def bounds(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Top, left, height, width of the field in pixels, (B,) each."""
-        spans = []
-        for dim, size in zip((2, 1), self.size, strict=True):
-            line = self.inside.any(dim=dim).to(torch.uint8)  # (B, R or S)
-            first = line.argmax(dim=1)
-            last = line.shape[1] - 1 - line.flip(1).argmax(dim=1)
-            stop = ((last + 1) * self.cell).clamp(max=size)
-            spans.append((first * self.cell, stop - first * self.cell))
-        (top, height), (left, width) = spans
-        return top, left, height, width
+        cells = mask_bounds(self.inside[:, None])  # (B, 4)
+        end = cells.new_tensor(self.size * 2)
+        top, left, bottom, right = torch.minimum(cells * self.cell, end).unbind(dim=1)
+        return top, left, bottom - top, right - left
 
     def holds(self, boxes: Tensor, images: Tensor | None = None) -> Tensor:
         """True where a box lies wholly inside, (B, ...) for boxes (B, ..., 4).
@@ -102,7 +100,7 @@ def place(
             f"an image of {height} x {width} pixels has room for {room} lesions of "
             f"{min_side} pixels, not for {num_slots}; use larger images"
         )
-    top, left, span_h, span_w = (x[:, None, None] for x in field.bounds())
+    top, left, span_h, span_w = (x[:, None, None] for x in field.bounds)
 
     shrink = torch.linspace(1.0, 0.0, SHRINKING_TRIES, device=sizes.device)
     shrink = torch.cat([shrink.new_ones(FULL_TRIES), shrink])  # exponent, (T,)
@@ -123,7 +121,7 @@ def place(
     if not valid.any(dim=1).all():
         zeros = torch.zeros_like(counts)
         frame = (zeros, zeros, zeros + height, zeros + width)
-        near = _lattice(field, field.bounds(), num_slots, min_side, rank[0])
+        near = _lattice(field, field.bounds, num_slots, min_side, rank[0])
         anywhere = _lattice(field, frame, num_slots, min_side, rank[1])
         layouts = torch.stack([near, anywhere], dim=1)
         valid = torch.cat([valid, _valid(layouts, exists, field)], dim=1)

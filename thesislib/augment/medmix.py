@@ -255,7 +255,7 @@ def _draw_cuts(
     same = happens(shape, config.same_image, generator)
     sources = torch.where(same, lesions.images, (lesions.images + other) % num_images)
 
-    top, left, span_h, span_w = (x[sources][:, None] for x in fields.bounds())
+    top, left, span_h, span_w = (x[sources][:, None] for x in fields.bounds)
     box_h, box_w = lesions.boxes[:, 2, None], lesions.boxes[:, 3, None]
     draw = uniform((2, *shape, SOURCE_TRIES), (0.0, 1.0), generator)
     y = top + (draw[0] * (span_h - box_h + 1).clamp(min=1)).long()

@@ -1,0 +1,61 @@
+"""Chapters 5 and 6 on the real chest X-rays: `quick`, minutes, naive floors.
+
+In `$THESIS_TEST_DATA/chest_xray_224`. Printed are AUROCs with patient-clustered
+intervals; no test asks for one, since an honest low number is a result.
+"""
+
+from functools import partial
+
+import pytest
+
+from tests.bars import chapters
+
+FLOORS = {"nn-statistics", "nn-thumbnails-32", "logistic-statistics"}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, request):
+    """Records by chapter and start, and minutes of each chapter's share."""
+    root = request.getfixturevalue("real_data")("chest_xray_224")
+    folder = tmp_path_factory.mktemp("chest")
+    given = {"dataset": "chestxray", "source": "real", "data_root": str(root)}
+    start = partial(chapters.start, folder=folder, **given)
+    five = chapters.minutes_of([partial(start, "05_pmsacl", name="five")])
+    six = chapters.minutes_of(
+        [
+            partial(start, "06_igd", name="pmsacl", start="pmsacl"),
+            partial(start, "06_igd", name="scratch", start="scratch"),
+        ]
+    )
+    found = {}
+    for record in chapters.sealed(folder):
+        resolved = record["parameters"]["resolved"]
+        found[record["chapter"], resolved["start"]] = record
+        print(record["chapter"], resolved["start"])
+        chapters.show(record["rows"], "auc", "auc difference", "f1")
+    print(f"chapter 5: {five:.1f} minutes; chapter 6, both starts: {six:.1f}")
+    return found, five, six
+
+
+def test_all_images_are_there_and_intervals_cluster_patients(runs):
+    for record in runs[0].values():
+        counts = record["dataset"]["counts"]
+        assert counts["test normal"] + counts["test abnormal"] == 234 + 390
+
+
+def test_the_naive_floors_stand_beside_the_methods(runs):
+    rows = runs[0]["05_pmsacl", "scratch"]["rows"]
+
+    assert {row["row"] for row in rows} >= FLOORS
+    (f1,) = [
+        r["value"] for r in rows if (r["row"], r["metric"]) == ("all-abnormal", "f1")
+    ]
+    assert f1 == pytest.approx(0.769, abs=5e-4)  # of calling everything abnormal
+
+
+def test_chapter_5_takes_less_than_15_minutes(runs):
+    assert runs[1] < 15
+
+
+def test_both_detectors_and_both_starts_take_less_than_25(runs):
+    assert runs[1] + runs[2] < 25
