@@ -63,6 +63,19 @@ def test_the_paper_s_networks_are_as_wide_as_the_authors():
     assert encoder.project.in_features == 8192  # methods: flatten 8192
 
 
+def test_the_paper_s_encoder_has_as_many_weights_as_the_authors():
+    """Each block of their program widens in its last convolution only."""
+    blocks = Encoder(32, 3, 64, 128, residual=True).blocks
+    number = 3 * 3 * 3 * 64 + 64
+    for num_in, num_out in ((64, 128), (128, 256), (256, 512)):
+        number += 2 * 2 * num_in  # two batch norms
+        number += 9 * num_in * num_in  # no bias
+        number += 9 * num_in * num_out + num_out
+        number += num_in * num_out + num_out  # shortcut
+
+    assert sum(parameter.numel() for parameter in blocks.parameters()) == number
+
+
 @pytest.mark.parametrize("size", [-32, 0, 4, 12, 14, 17, 30, 34, 68, 225])
 def test_sizes_that_do_not_halve_are_refused(size):
     named = f"image_size is {size} pixels; .* halves twice or more, down to 4 to 15"

@@ -179,17 +179,17 @@ def widths_of(image_size: int, base_width: int) -> tuple[list[int], int]:
 
 
 class DownBlock(nn.Module):
-    """Pre-activation residual block that halves each side by a mean."""
+    """Pre-activation residual block that widens, then halves each side by a mean."""
 
     def __init__(self, num_in: int, num_out: int, norm: Norm, bias: bool) -> None:
         super().__init__()
         self.block = nn.Sequential(
             norm(num_in),
             nn.ReLU(),
-            nn.Conv2d(num_in, num_out, 3, padding=1, bias=norm is _layer_norm),
-            norm(num_out),  # batch norm would take a bias away
+            nn.Conv2d(num_in, num_in, 3, padding=1, bias=norm is _layer_norm),
+            norm(num_in),  # batch norm would take a bias away
             nn.ReLU(),
-            nn.Conv2d(num_out, num_out, 3, padding=1, bias=bias),
+            nn.Conv2d(num_in, num_out, 3, padding=1, bias=bias),
         )
         self.shortcut = nn.Conv2d(num_in, num_out, 1, bias=bias)
 
