@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from thesislib.errors import InputError
-from thesislib.nn.resnet import ResNet18
 
 WIDEST = 8  # times the base width; 512 channels in the thesis's networks
 Norm = Callable[[int], nn.Module]
@@ -61,13 +60,14 @@ class BackboneEncoder(nn.Module):
     """A pre-trained backbone whose features a linear layer reduces, Section 6.4.2.
 
     Args:
-        backbone: Its weights stay as they are and its batch norm in eval mode, unless
-            `fine_tune`.
+        backbone: Maps colour images to `num_features` of its own: a `ResNet18`, or a
+            student of one. Its weights stay as they are and its batch norm in eval
+            mode, unless `fine_tune`.
         num_features: Z.
     """
 
     def __init__(
-        self, backbone: ResNet18, num_features: int, *, fine_tune: bool = False
+        self, backbone: nn.Module, num_features: int, *, fine_tune: bool = False
     ) -> None:
         super().__init__()
         self.backbone = backbone.requires_grad_(fine_tune)
