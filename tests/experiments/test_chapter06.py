@@ -48,6 +48,69 @@ def test_pretraining_brings_its_own_settings():
     assert "pmsacl" in Chapter06(start="pmsacl").resolved_configs()
 
 
+@pytest.fixture
+def from_imagenet(tmp_path):
+    """Parameters of a start from ImageNet; nothing reads what the file holds here."""
+    weights = tmp_path / "weights.pth"
+    weights.touch()
+    return {"start": "imagenet", "weights": str(weights)}
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("reading", READINGS)
+def test_imagenet_distils_the_local_encoder_and_as_printed_both(
+    from_imagenet, dataset, reading
+):
+    run = stub(dataset=dataset, reading=reading, **from_imagenet)
+    expected = ("local",) if dataset in LARGE else ()
+    if reading == "thesis":
+        expected = ("igd", *expected)
+
+    assert chapter06.distilled(run) == expected
+    assert ("distillation" in run.configs) == bool(expected)
+    size = run.configs["data"].image_size
+    assert size == (32 if dataset in chapter06.TINY and reading == "thesis" else 64)
+    gone = " ".join(chapter06.left_out(run))
+    assert ("the thesis names none" in gone) == bool(expected)
+    assert ("a distilled global encoder" in gone) == (reading != "thesis")
+
+
+@pytest.mark.parametrize("start", ["scratch", "pmsacl"])
+@pytest.mark.parametrize("reading", READINGS)
+def test_nothing_is_distilled_without_imagenet(start, reading):
+    run = stub(dataset="lag", start=start, reading=reading)
+
+    assert chapter06.distilled(run) == ()
+    assert "distillation" not in run.configs
+    assert "distil" not in " ".join(chapter06.left_out(run))
+
+
+def test_paper_distils_as_section_6_4_2_has_it(from_imagenet):
+    chosen = Chapter06(dataset="mvtec", preset="paper", **from_imagenet)
+    config = chosen.configs()["distillation"]
+
+    assert (config.lr, config.weight_decay) == (1e-4, 1e-5)
+    assert (config.batch_size, config.num_steps) == (64, 50_000)
+    assert config.base_width == 64
+
+
+def test_the_distillation_takes_overrides_and_refuses_bad_ones(from_imagenet):
+    def resolved(overrides):
+        given = {"dataset": "lag", "overrides": overrides, **from_imagenet}
+        return parameters.read(Chapter06, given).resolved_configs()
+
+    assert resolved({"distillation.num_steps": 3})["distillation"].num_steps == 3
+    for overrides, says in (
+        ({"distillation.teacher_size": 16}, "teacher_size is 16 pixels; .*32 or more"),
+        ({"distillation.steps": 3}, "did you mean distillation.num_steps"),
+        ({"distillation.lr": "fast"}, "distillation.lr is 'fast'; it must be a number"),
+    ):
+        with pytest.raises(InputError, match=says) as caught:
+            resolved(overrides)
+        assert str(caught.value).endswith(".")
+        assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_paper_is_what_the_thesis_prints(dataset):
     """Section 6.4.2 and, of the sizes of images and patches, Section 6.4.1."""
@@ -170,6 +233,7 @@ def test_steady_floors_the_variance_and_averages():
         ({"classes": "0"}, "classes"),
         ({"overrides": {"igd.steps": 3}}, "igd.num_steps"),
         ({"overrides": {"local.num_steps": 3}}, "local"),
+        ({"overrides": {"distillation.num_steps": 3}}, "override 'distillation.num"),
         ({"overrides": {"study.baselines": ["svdd"]}}, "study.baselines has svdd; .*"),
         ({"overrides": {"study.ablation": ["gac"]}}, "study.ablation has gac; .*rec"),
         ({"overrides": {"study.robust": ["mse"]}}, "study.robust has mse; .*dae"),

@@ -1,14 +1,22 @@
 """Tasks, rows and resuming of chapter 6, with networks that learn nothing."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from thesislib import runs
-from thesislib.experiments import chapter06_figures, chapter06_tables, one_class
+from thesislib.experiments import (
+    chapter06_figures,
+    chapter06_tables,
+    one_class,
+    one_class_baselines,
+)
 from thesislib.experiments.chapter06 import Chapter06, Task
 from thesislib.experiments.one_class import Detection
-from thesislib.nn.resnet import ResNet18
+from thesislib.nn.resnet import ResNet18, load_weights
+from thesislib.pretrain.distillation import Student
 from thesislib.runs.run import Run
 from thesislib.training.loop import Loop
 
@@ -264,6 +272,125 @@ def test_a_pmsacl_encoder_is_frozen_and_its_linear_layer_learns(start):
     assert not any(p.requires_grad for p in encoder.backbone.parameters())
     chapter06_tables.main_rows(run)
     assert published(run)["6.1", "igd", "auc@fmnist"] == 0.9441
+
+
+# --- Distillation ----------------------------------------------------------------
+
+STUDENT = TINY | {
+    "local.num_steps": 2,
+    "local.batch_size": 4,
+    "distillation.num_steps": 3,
+    "distillation.batch_size": 4,
+    "distillation.base_width": 2,
+    "distillation.teacher_size": 64,
+}
+GLOBAL_STUDENT = {
+    name: v for name, v in STUDENT.items() if not name.startswith("local")
+}
+LOCAL = {"dataset": "hyperkvasir", "start": "imagenet"}
+STEPS = {"distillation/local/all": 3, "local/all": 2}
+
+
+def copy_of(module):
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def same(module, weights):
+    now = module.state_dict()
+    return all(torch.equal(now[name], value) for name, value in weights.items())
+
+
+def test_from_imagenet_the_local_encoder_is_a_student_of_the_global_one(start, weights):
+    run, task = start(STUDENT, weights=weights, **LOCAL), Task()
+    taught = one_class.student(run, task, "local")
+    before = copy_of(taught.model)
+    detected = one_class.detect_igd(run, task)
+    encoders = {
+        scale: one_class.igd_model(run, task, scale).model.encoder
+        for scale in ("igd", "local")
+    }
+
+    published = ResNet18()
+    load_weights(published, Path(weights))
+    assert same(encoders["igd"].backbone, published.state_dict())
+    assert isinstance(encoders["local"].backbone, Student)
+    assert encoders["local"].backbone.image_size == 32
+    assert same(encoders["local"].backbone, before)  # frozen under its linear layer
+    assert encoders["local"].project.weight.grad.abs().sum() > 0
+    assert encoders["local"].project.in_features == 512
+    assert [row["step"] for row in taught.history] == [0, 1, 2]
+    assert all({"kd", "spread"} <= row.keys() for row in taught.history)
+    assert np.isfinite(detected.scores).all()
+    losses = Path(run.folder / "checkpoints/distillation-local-all/losses.jsonl")
+    assert len(losses.read_text("utf-8").splitlines()) == 3
+
+
+def test_as_printed_the_global_encoder_is_a_student_too_and_baselines_share_it(
+    start, weights
+):
+    given = {"start": "imagenet", "reading": "thesis", "classes": ("0", "6")}
+    run = start(GLOBAL_STUDENT, weights=weights, **given)
+    students = {}
+    for name in "06":
+        task = Task(name=name)
+        students[name] = one_class.student(run, task, "igd").model
+        of_igd = one_class.igd_model(run, task).model.encoder.backbone
+        of_svdd = one_class_baselines.deep_model(run, "dsvdd", task).model
+        assert of_igd is of_svdd.encoder.backbone is students[name]
+        assert of_igd.image_size == one_class.data_of(run, task).train.image_size == 32
+
+    assert not same(students["0"], copy_of(students["6"]))  # each class has its own
+    text = chapter06_figures.distillation(run)
+    assert "3 steps of 4 training images, which the teacher sees at 64 px" in text
+    assert text.count("- global model: ") == 1
+
+
+def test_a_start_from_scratch_says_that_it_distils_nothing(start):
+    text = chapter06_figures.distillation(start(TINY))
+
+    assert text == "This run distils no encoder."
+
+
+def test_what_is_built_on_a_student_does_not_depend_on_when_it_was_taught(
+    start, weights, monkeypatch, home
+):
+    """In a run that goes on after a kill the student is read back, or kept."""
+    task, change = Task(), {"terms": ("rec",)}
+    models = []
+    for folder in ("one", "other"):
+        monkeypatch.setenv("THESIS_RESULTS", str(home / folder))
+        run = start(STUDENT, weights=weights, **LOCAL)
+        if folder == "other":
+            one_class.student(run, task, "local")
+        models.append(one_class.igd_model(run, task, "local", "rec", change).model)
+
+    assert same(models[0], copy_of(models[1]))
+
+
+def test_killed_while_it_distils_and_after_it_resumes_to_the_same_scores(
+    start, weights, monkeypatch, home
+):
+    given = LOCAL | {"weights": weights}
+    expected = one_class.detect_igd(start(STUDENT, **given), Task()).scores
+
+    monkeypatch.setenv("THESIS_RESULTS", str(home / "other"))
+    lives = []
+    for stage, index in (("distillation/local/all", 2), ("local/all", 1), ("", 0)):
+        run = start(STUDENT, **given)
+        with monkeypatch.context() as patch:
+            lives.append(stopping(patch, stage, index))
+            if stage:
+                with pytest.raises(KeyboardInterrupt):
+                    one_class.detect_igd(run, Task())
+            else:
+                scores = one_class.detect_igd(run, Task()).scores
+        run.close()
+
+    assert np.array_equal(scores, expected)
+    distilled, local = ([(s, i) for i in range(n)] for s, n in STEPS.items())
+    assert lives[0][-3:] == distilled
+    assert lives[1] == [distilled[2], *local]  # goes on from the checkpoint
+    assert lives[2] == local  # the student is read back
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 7])

@@ -56,6 +56,35 @@ def data_words(counts: dict[str, int]) -> str:
     return ", ".join(f"{number:,} {name}" for name, number in counts.items())
 
 
+def distillation(run) -> str:
+    """How near the students of the first class came to their teacher, in Markdown."""
+    if not (scales := chapter06.distilled(run)):
+        return "This run distils no encoder."
+    config, task = run.configs["distillation"], first_task(run)
+    lines = [
+        f"{config.num_steps:,} steps of {config.batch_size} training images, which the "
+        f"teacher sees at {config.teacher_size} px. Squared distance to its features, "
+        "first class, means over a tenth of the steps:",
+        "",
+    ]
+    for scale in scales:
+        history = one_class.student(run, task, scale).history
+        tenth = max(1, len(history) // 10)
+        first, last, spread = (
+            float(np.mean([row[name] for row in rows]))
+            for name, rows in (
+                ("kd", history[:tenth]),
+                ("kd", history[-tenth:]),
+                ("spread", history[-tenth:]),
+            )
+        )
+        lines.append(
+            f"- {chapter06_tables.SCALES[scale]} model: {first:.3g} at first, "
+            f"{last:.3g} at the end; {spread:.3g} for the mean as the only answer"
+        )
+    return "\n".join(lines)
+
+
 def gaussian_passes(run) -> dict[str, list[dict[str, float]]]:
     """The Gaussian term of IGD on the first class, and of its variants, by passes.
 

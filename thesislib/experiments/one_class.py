@@ -25,7 +25,8 @@ from thesislib.metrics.per_image import aurocs_of_images
 from thesislib.metrics.pixel import PixelHistogram
 from thesislib.nn.autoencoder import BackboneEncoder
 from thesislib.nn.resnet import ResNet18
-from thesislib.pretrain import imagenet, pmsacl
+from thesislib.pretrain import distillation, imagenet, pmsacl
+from thesislib.pretrain.distillation import Student
 from thesislib.training import seeding
 
 BATCH = 256  # images that are scored together
@@ -118,15 +119,51 @@ def fitted(run, stage: str, task: Task, make: Callable, fit: Callable) -> Traine
     return kept(run, (stage, task), train)
 
 
-def backbone_of(run, task: Task) -> ResNet18 | None:
-    """The encoder that a task starts from, None for one from scratch."""
-    parameters = run.parameters
-    if parameters.start == "scratch":
+def backbone_of(run, task: Task, scale: str = "igd") -> nn.Module | None:
+    """The encoder that a task's models start from, None for one from scratch.
+
+    Args:
+        scale: `igd`, whole images, also those of the baselines; or `local`.
+    """
+    start = run.parameters.start
+    if start == "scratch":
         return None
-    if parameters.start == "imagenet":
+    # Trained just now, read back or kept: what is built on it draws the same.
+    with torch.random.fork_rng(devices=[]):
+        if scale in chapter06.distilled(run):
+            return student(run, task, scale).model
+        return _resnet18(run) if start == "imagenet" else _pmsacl(run, task)
+
+
+def _resnet18(run) -> ResNet18:
+    """ResNet-18 with ImageNet weights, one for all tasks: nothing changes it."""
+
+    def load() -> ResNet18:
         encoder = ResNet18().to(run.device)
-        imagenet.start_from_imagenet(encoder, parameters.weights)
-        return encoder.eval()
+        imagenet.start_from_imagenet(encoder, run.parameters.weights)
+        return encoder.eval().requires_grad_(False)
+
+    return kept(run, ("imagenet",), load)
+
+
+def student(run, task: Task, scale: str) -> Trained:
+    """The encoder of one scale that ResNet-18 taught on the task's images.
+
+    Args:
+        scale: One of `chapter06.distilled`.
+    """
+    config, data = run.configs["distillation"], data_of(run, task)
+    size = run.configs[scale].patch_size or data.train.image_size
+
+    def fit(model, images, loop) -> None:
+        distillation.distil(model, _resnet18(run), images, config, loop)
+
+    stage = f"distillation/{scale}"
+    return fitted(run, stage, task, lambda: Student(size, config.base_width), fit)
+
+
+def _pmsacl(run, task: Task) -> ResNet18:
+    """The encoder that chapter 5's method trained on the task's images."""
     config = run.configs["pmsacl"]
 
     def fit(model, images, loop) -> None:
@@ -161,7 +198,7 @@ def igd_model(
     config, data = igd_config(run, scale, change), data_of(run, task)
 
     def make() -> IGD:
-        backbone = backbone_of(run, task)
+        backbone = backbone_of(run, task, scale)
         encoder = backbone and BackboneEncoder(backbone, config.num_features)
         size = config.patch_size or data.train.image_size
         return IGD(config, size, data.train.channels, encoder)
