@@ -183,6 +183,16 @@ def test_both_scales_add_up():
     torch.testing.assert_close(both.gac, of_global.gac + of_local.gac)
 
 
+def test_the_authors_program_takes_half_of_each_scale():
+    images = images_of(8)
+    of_global = igd_scores.score(model_of(GLOBAL), [images], GLOBAL, maps=True)
+    of_local = igd_scores.score(model_of(LOCAL), [images], LOCAL, maps=True)
+    halves = igd_scores.combine(of_global, of_local, mean=True)
+
+    for half, one in zip(halves, igd_scores.combine(of_global, of_local), strict=True):
+        torch.testing.assert_close(2 * half, one, rtol=0, atol=0)
+
+
 def test_maps_of_one_scale_alone_are_not_taken_for_those_of_both():
     numbers = torch.ones(2)
     with_maps = Scores(numbers, numbers, numbers, torch.ones(2, 4, 4))

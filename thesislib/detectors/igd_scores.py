@@ -76,16 +76,25 @@ def weigh(rec: Tensor, gac: Tensor, config: IGDConfig) -> Tensor:
     return (1 - config.share_gac) * rec + config.share_gac * gac
 
 
-def combine(of_global: Scores, of_local: Scores) -> Scores:
+def combine(of_global: Scores, of_local: Scores, *, mean: bool = False) -> Scores:
     r"""Both scales together: $s^{(G)} + s^{(L)}$, Eq. (6.21), and maps, Eq. (6.28).
 
     Terms are sums over scales too. Maps of the local model are divided by the number
     of patches that cover a pixel; the authors' program does not divide, so that there
     the local map counts four times.
+
+    Args:
+        of_global: By the global model.
+        of_local: By the local one.
+        mean: Half of each, as the authors' program has it: with its shares of the two
+            terms the score is a weighted mean. No ranking changes, but the threshold
+            0.5 of Section 6.4.2 means something else.
     """
-    sums = [a + b for a, b in zip(of_global[:3], of_local[:3], strict=True)]
-    both = of_global.maps is not None and of_local.maps is not None
-    return Scores(*sums, of_global.maps + of_local.maps if both else None)
+    weight = 0.5 if mean else 1.0
+    sums = [weight * (a + b) for a, b in zip(of_global[:3], of_local[:3], strict=True)]
+    if of_global.maps is None or of_local.maps is None:
+        return Scores(*sums, None)
+    return Scores(*sums, weight * (of_global.maps + of_local.maps))
 
 
 def _score_part(model: IGD, images: Tensor, config: IGDConfig, maps: bool) -> tuple:

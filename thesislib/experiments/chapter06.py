@@ -185,8 +185,8 @@ def read(config: IGDConfig, reading: str) -> IGDConfig:
     variance shrinks without end or swings, which the chapter shows.
     `code` is the authors' program with its bugs left out: floor 1, E-step every ten
     passes with the variance about the last mean, the mean kept from zero, a fixed
-    zeta, Adam without momentum, flips, and the shares 0.9 and 0.1 in the score.
-    Readings also differ in what `start: imagenet` is; see `distilled`.
+    zeta, Adam without momentum, flips, the shares 0.9 and 0.1 in the score, and half
+    of each scale. Readings also differ in what `start: imagenet` is; see `distilled`.
     """
     if reading == "thesis":
         return replace(

@@ -290,13 +290,17 @@ def scores_and_maps(
 def _score(
     models: dict[str, tuple[IGD, IGDConfig]], batches: Callable, maps: bool
 ) -> dict[str, igd_scores.Scores]:
-    """Scores by each scale, and by both together where there are two."""
+    """Scores by each scale, and by both together where there are two.
+
+    Together they are Eq. (6.21), or its mean where the terms have shares of 1.
+    """
     found = {
         scale: igd_scores.score(model, batches(), config, maps=maps)
         for scale, (model, config) in models.items()
     }
     if "local" in found:
-        found["both"] = igd_scores.combine(found["igd"], found["local"])
+        shares = models["igd"][1].share_gac is not None
+        found["both"] = igd_scores.combine(found["igd"], found["local"], mean=shares)
     return found
 
 
