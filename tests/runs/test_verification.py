@@ -124,6 +124,34 @@ def test_classes_of_a_benchmark_and_their_mean_are_recomputed(apart):
     assert "auc@lag/1 has ci_low 0.1" in wrong and "auc@lag has ci_low 0.1" in wrong
 
 
+def test_an_accuracy_by_class_is_recomputed_at_one_half_and_nowhere_else():
+    """The accuracy of chapter 5, at a threshold chosen on images, would be another."""
+    import numpy as np
+
+    from tests.runs.toy import Toy
+    from thesislib.metrics import accuracy, image
+
+    run = runs.start(Toy, {"seed": 2})
+    labels = np.repeat([0, 1], 10)
+    scores = [2.0 + labels, np.linspace(0, 1, 20)]  # apart at 2.5; at 0.5
+    each, mean = accuracy.over_classes([labels, labels], scores)
+    for number, estimate in enumerate(each):
+        names, of_class = [f"{number}/{i}" for i in range(20)], {"class": str(number)}
+        run.add_scores("igd", of_class, names, labels, scores[number])
+        run.add_row(None, "igd", {}, f"accuracy@mvtec/{number}", *estimate)
+    run.add_row(None, "igd", {}, "accuracy@mvtec", *mean)
+    run.finish()
+
+    assert [row["value"] for row in run.rows] == [0.5, 1.0, 0.75]
+    assert image.evaluate(labels, scores[0])["accuracy"].value == 1.0
+    assert found(run.folder) == {"agrees": "seal and files, 3 of 3 rows recomputed\n"}
+    for number in (0, 2):
+        reseal(run.folder, lambda c, n=number: c["rows"][n].update(value=1.0))
+    wrong = found(run.folder)["wrong"]
+    assert "igd accuracy@mvtec/0 has value 1.0, now 0.5" in wrong
+    assert "igd accuracy@mvtec has value 1.0, now 0.75" in wrong
+
+
 def test_changed_scores_are_noticed_though_sealed_again(sealed):
     path = sealed / "scores.csv"
     lines = path.read_text(encoding="utf-8").splitlines()

@@ -21,6 +21,7 @@ from thesislib.runs.store import DAMAGE, Histograms, Scores
 
 TOLERANCE = 1e-9  # of a recomputed metric: the same formula in another NumPy
 IMAGE = ("auc", "ap", "sensitivity", "specificity", "accuracy")
+BY_CLASS = ("auc", "accuracy")  # of a benchmark, the accuracy at a fixed threshold
 PIXEL = {  # metric of a row: method of `PixelHistogram`
     "pixel_auc": "auroc",
     "pixel_ap": "ap",
@@ -171,7 +172,7 @@ def _metrics(folder: Path, record: dict[str, Any]) -> tuple[list[str], list[str]
         metric = records.quantity(row["metric"])
         keys = records.behind(row, scores.keys()) if metric in IMAGE else []
         pixels = (row["row"], records.canonical(row["setting"]))
-        if keys and metric == "auc" and "class" in json.loads(keys[0][1]):
+        if keys and metric in BY_CLASS and "class" in json.loads(keys[0][1]):
             again = _of_classes(row, keys, scores)
         elif len(keys) == 1:
             if ("image", keys[0]) not in known:
@@ -206,13 +207,15 @@ def _image_metrics(scores: dict[str, Any], seed: int) -> dict[str, Any]:
 def _of_classes(
     row: dict[str, Any], keys: list[Key], scores: dict[Key, Any]
 ) -> dict[str, Any]:
-    """AUROC of one class of a benchmark, or the mean over all of them."""
-    from thesislib.metrics import classes
+    """AUROC, or accuracy at the score 0.5, of one class of a benchmark, or the mean."""
+    from thesislib.metrics import accuracy, classes
 
     found = [scores[key] for key in keys]
     images = [set(one["ids"]) for one in found]
     apart = len(found) > 1 and not images[0] & images[1]
     measure = classes.apart if apart else classes.over_classes
+    if records.quantity(row["metric"]) == "accuracy":
+        measure = accuracy.over_classes
     of_each, mean = measure([f["labels"] for f in found], [f["scores"] for f in found])
     part = row["metric"].partition("@")[2].partition("/")[2]
     return (mean if part in ("", "mean") else of_each[0])._asdict()
