@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from thesislib import paper
 from thesislib.datasets import bank, registry, subsets
 from thesislib.datasets.mvtec import MvtecAd
 from thesislib.errors import InputError
@@ -22,6 +23,24 @@ def test_published_counts_of_the_categories_add_up():
 
     assert len(MvtecAd.class_names) == 15
     assert sums.tolist() == list(MvtecAd.published.values()) == [3_629, 467, 1_258]
+
+
+def test_some_printed_accuracies_lie_below_a_guess():
+    """What `book/disagreements.md` says of calling every test image abnormal."""
+    guess = {
+        name: abnormal / (normal + abnormal)
+        for name, (_, normal, abnormal) in MvtecAd.class_counts.items()
+    }
+    cells = [one for one in paper.cells("A.1") if one.quantity == "accuracy"]
+    means = [one for one in cells if one.part == "mean"]
+    mean = np.mean(list(guess.values()))
+
+    assert mean == pytest.approx(0.72, abs=0.005)
+    for start in ("imagenet", "ssl"):
+        own = {c.part: c.value for c in cells if c.setting.get("pretrain") == start}
+        below = {name for name in guess if own[name] < guess[name]}
+        assert below == {"capsule", "carpet", "pill", "screw"}
+    assert {c.row for c in means if c.value < mean} == {"ae-ssim", "dae", "anogan"}
 
 
 def test_each_category_is_a_dataset_with_masks(own):

@@ -1,13 +1,18 @@
 """Tasks, rows and resuming of chapter 6, with networks that learn nothing."""
 
+import re
+from html import unescape
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from thesislib import runs
+from thesislib.detectors import igd_scores
 from thesislib.experiments import (
+    chapter06_accuracy,
     chapter06_figures,
     chapter06_tables,
     one_class,
@@ -189,6 +194,152 @@ def test_a_dataset_that_is_one_class_has_rows_of_every_part(
     shares = {row["setting"].get("contamination") for row in run.rows}
     assert shares == ({None} if part == "main" else {None, 0.0, 0.1})
     assert all_recomputed(run) is True
+
+
+# --- Accuracy at the score 0.5 ---------------------------------------------------
+
+COUNTS = {"bottle": (3, 5), "grid": (2, 6), "screw": (4, 4)}  # test images
+SCORES = {  # normal images, then abnormal ones
+    "bottle": [0.1, 0.6, 0.4, 0.9, 0.5, 0.2, 1.9, 3.0],  # 2 and 4 right
+    "grid": [0.7, 0.8, 1.5, 2.0, 0.6, 0.9, 1.0, 0.7],  # 0 and 6
+    "screw": [0.1, 0.2, 0.3, 0.4, 0.1, 0.2, 0.3, 0.4],  # 4 and 0
+}
+
+
+@pytest.fixture
+def industrial(home):
+    """Three categories of MVTec AD in its layout, noise in place of pictures."""
+    random = np.random.default_rng(0)
+    for name, (normal, abnormal) in COUNTS.items():
+        for part, number in (("train/good", 2), ("test/good", normal)):
+            _paint(home / "mvtec" / name / part, number, random)
+        _paint(home / "mvtec" / name / "test/crack", abnormal, random)
+        _paint(home / "mvtec" / name / "ground_truth/crack", abnormal, random, "_mask")
+    return str(home / "mvtec")
+
+
+def _paint(folder, number, random, suffix=""):
+    folder.mkdir(parents=True)
+    for index in range(number):
+        noise = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / f"{index:03d}{suffix}.png")
+
+
+@pytest.fixture
+def scored(guessing, monkeypatch):
+    """IGD with the scores above."""
+    guess = one_class.detect_igd
+
+    def known(run, task, *what, **maps):
+        found = guess(run, task, *what, **maps)
+        labels, scores = one_class.data_of(run, task).test_labels, SCORES[task.name]
+        num_normal = COUNTS[task.name][0]
+        found.scores[labels == 0] = scores[:num_normal]
+        found.scores[labels == 1] = scores[num_normal:]
+        return found
+
+    monkeypatch.setattr(one_class, "detect_igd", known)
+
+
+def cells_of(html):
+    """First cell of each line -> its other cells, as text."""
+    lines = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", x) for x in html.split("<tr>")]
+    return {unescape(line[0]): line[1:] for line in lines if line}
+
+
+def test_accuracy_stands_in_tables_a_1_and_6_2(start, weights, industrial, scored):
+    given = {"dataset": "mvtec", "source": "real", "data_root": industrial}
+    run = start({}, start="imagenet", weights=weights, preset="standard", **given)
+    chapter06_tables.main_rows(run)
+    html = chapter06_accuracy.at_one_half(run)
+    rows = {(r["row"], r["metric"]): r for r in run.rows if "accuracy" in r["metric"]}
+
+    assert {
+        key: (r["table"], r["published"], r["value"], r["n"])
+        for key, r in rows.items()
+        if key[0] == "igd"
+    } == {
+        ("igd", "accuracy@mvtec/bottle"): ("A.1", 0.95, 6 / 8, 8),
+        ("igd", "accuracy@mvtec/grid"): ("A.1", 0.92, 6 / 8, 8),
+        ("igd", "accuracy@mvtec/screw"): ("A.1", 0.58, 4 / 8, 8),
+        ("igd", "accuracy"): ("6.2", 0.84, pytest.approx(2 / 3), 24),
+    }
+    assert all(0 < r["ci_low"] < r["value"] < r["ci_high"] < 1 for r in run.rows[-8:-4])
+    floor = {m: r["value"] for (row, m), r in rows.items() if row == "all-abnormal"}
+    assert floor == {
+        "accuracy@mvtec/bottle": 5 / 8,
+        "accuracy@mvtec/grid": 6 / 8,
+        "accuracy@mvtec/screw": 4 / 8,
+        "accuracy@mvtec": pytest.approx(5 / 8),
+    }
+    assert {r["ci_low"] for r in rows.values() if r["row"] == "all-abnormal"} == {None}
+    cells = cells_of(html)
+    assert cells["bottle"][:2] == ["0.95", "0.95"]
+    assert cells["bottle"][3:] == ["0.625", "0.667", "0.800", "0.40 / 0.90"]
+    assert cells["grid"][3:] == ["0.750", "0.000", "1.000", "0.75 / 0.95"]
+    assert cells["mean"][:2] == ["0.84", "0.85"]
+    assert cells["mean"][2].startswith("0.667<small>[0.")
+    assert cells["mean"][3:6] == ["0.625", "0.556", "0.600"]
+    assert "adds up two terms over 2 scales, from 0 to about 4" in html
+    assert "over 3 classes" not in html  # the folder has no more
+    assert all_recomputed(run) is True
+
+
+def test_accuracy_from_scratch_and_of_some_classes_is_ours_alone(
+    start, industrial, scored
+):
+    given = {"dataset": "mvtec", "source": "real", "data_root": industrial}
+    run = start({}, classes=("bottle", "grid"), reading="code", **given)
+    chapter06_tables.main_rows(run)
+    html = chapter06_accuracy.at_one_half(run)
+
+    rows = [r for r in run.rows if r["row"] == "igd" and "accuracy" in r["metric"]]
+    assert {(r["table"], r["metric"]) for r in rows} == {
+        (None, "accuracy@mvtec/bottle"),
+        (None, "accuracy@mvtec/grid"),
+        (None, "accuracy@mvtec"),
+    }
+    assert "Our mean is over 2 classes, not over all." in html
+    assert "weighted mean of its terms, from 0 to about 1" in html
+    assert all_recomputed(run) is True
+
+
+def test_other_readings_say_what_the_score_adds_up(start):
+    def words(**given):
+        return chapter06_accuracy.score_words(start(DATA, **given))
+
+    assert words() == "the score adds up two terms of one scale, from 0 to about 2"
+    literal = words(dataset="hyperkvasir", reading="thesis")
+    assert literal.endswith("two terms over 2 scales, one of them over all pixels")
+
+
+def test_only_mvtec_is_judged_at_a_fixed_score(start, guessing):
+    run = start(DATA)
+
+    assert "MVTec AD alone" in chapter06_accuracy.at_one_half(run)
+    assert run.rows == []
+
+
+@pytest.mark.parametrize("reading", ["steady", "code"])
+def test_only_the_code_takes_the_mean_of_both_scales(start, reading):
+    """Its score is then a weighted mean of four terms; printed is their sum."""
+    overrides = TINY | {"local.num_steps": 1, "local.batch_size": 4}
+    run = start(overrides, dataset="hyperkvasir", reading=reading)
+    task = Task()
+    models = {
+        scale: (one_class.igd_model(run, task, scale).model, run.configs[scale])
+        for scale in ("igd", "local")
+    }
+    data = one_class.data_of(run, task)
+
+    each = [
+        igd_scores.score(model, data.test.batches(8), config).score.numpy()
+        for model, config in models.values()
+    ]
+    both = one_class.scored(models, data, 0)["scores"]
+
+    weight = {"steady": 1.0, "code": 0.5}[reading]
+    np.testing.assert_allclose(both, weight * (each[0] + each[1]), rtol=1e-5)
 
 
 # --- Training --------------------------------------------------------------------

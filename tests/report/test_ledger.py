@@ -4,7 +4,7 @@ from statistics import fmean
 import pytest
 
 from thesislib import paper
-from thesislib.report import ledger
+from thesislib.report import ledger, text
 from thesislib.report.implemented import counterpart
 
 
@@ -108,6 +108,59 @@ def test_the_full_method_meets_its_ablations(made):
         if e.cell.chapter == 6 and e.results
     }
     assert hits == {("6.6", "auc@cifar10"), ("6.5", "auc_small20")}
+
+
+HOMES = {  # appendix table: where chapter 6 states the mean over its classes
+    "A.1": {"auc": ("6.2", "auc"), "accuracy": ("6.2", "accuracy")},
+    "A.2": {"auc": ("6.1", "auc@mnist")},
+    "A.3": {"auc": ("6.1", "auc@fmnist")},
+    "A.4": {"auc": ("6.1", "auc@cifar10")},
+    "A.5": {"pixel_auc": ("6.3", "pixel_auc")},
+}
+MEANS = [
+    cell
+    for table in HOMES
+    for cell in paper.cells(table)
+    if cell.part == "mean" and counterpart(cell)
+]
+
+
+def test_every_printed_mean_of_igd_has_a_counterpart():
+    igd = [c for t in HOMES for c in paper.cells(t) if c.row == "igd"]
+
+    assert [c for c in igd if c.part == "mean"] == [c for c in MEANS if c.row == "igd"]
+    assert len(MEANS) == 21  # 11 of IGD, 10 of five baselines
+
+
+@pytest.mark.parametrize("cell", MEANS, ids=lambda c: f"{c.table} {c.row} {c.quantity}")
+def test_the_means_of_appendix_a_are_those_of_chapter_6(made, cell):
+    table, metric = HOMES[cell.table][cell.quantity]
+    more = {"table": table, "row": cell.row, "setting": cell.setting}
+    built = of_chapter_6(made, [(metric, 0.8125, more)], cell.dataset)
+
+    for where, name in ((cell.table, cell.metric), (table, metric)):
+        (result,) = entry(built, where, cell.row, name, **cell.setting).results
+        assert result.value == pytest.approx(0.8125)
+
+
+def test_accuracies_of_classes_stand_in_table_a_1_alone(made):
+    more = {"table": "A.1", "row": "igd", "setting": {"pretrain": "ssl"}}
+    built = of_chapter_6(made, [("accuracy@mvtec/screw", 0.7, more)], "mvtec")
+
+    hits = [
+        (e.cell.table, e.cell.metric, e.results[0].value)
+        for e in built.entries
+        if e.results
+    ]
+    assert hits == [("A.1", "accuracy@mvtec/screw", pytest.approx(0.7))]
+
+
+def test_an_accuracy_at_a_fixed_score_says_so():
+    assert text.metric("accuracy@mvtec/metal_nut") == (
+        "accuracy at score 0.5, MVTec AD, metal nut"
+    )
+    assert text.metric("accuracy@covidx") == "accuracy, Covid-X"
+    assert text.metric("auc@mvtec/mean") == "AUROC, MVTec AD, mean"
 
 
 def test_a_mean_over_some_classes_is_no_verdict_on_all(made):
