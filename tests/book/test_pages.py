@@ -114,7 +114,8 @@ def test_all_claims_stand_on_their_page(made):
 
     ids = [line[0][0] for line in lines(page) if line and line[0] != ["claim"]]
     assert ids == [claim["id"] for claim in paper.claims()]
-    assert page.count("not implemented</span>") == 149
+    num_open = sum(one.state == "not implemented" for one in judged)
+    assert page.count("not implemented</span>") == num_open > 0
 
 
 def test_all_inconsistencies_are_listed():

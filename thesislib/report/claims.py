@@ -15,6 +15,9 @@ A claimed gain of g points
 Whatever carries no verdict in the ledger (phantom, partial data, own protocol, fewer
 than three seeds) is only *indicative* here, too. Phantoms can confirm the direction of
 a gain; its size, and claims about values or spreads, they say nothing about.
+
+Claims about protocols and settings are judged from what runs state of themselves
+(settings, counts, stored scores); one run settles them, whatever its numbers.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -134,7 +137,12 @@ def claim(*names: str, part: str = "") -> Callable[[Judge], Judge]:
 
 def judge_all(ledger: Ledger) -> list[Judged]:
     """All claims in the order of the texts, each judged from its best rows."""
-    from thesislib.report import claims05, claims06  # noqa: F401  register theirs
+    from thesislib.report import (  # noqa: F401  they register theirs
+        claims05,
+        claims06,
+        claims06_printed,
+        claims06_protocol,
+    )
 
     views = _views(ledger.designs)
     judged = []

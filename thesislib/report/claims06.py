@@ -1,4 +1,4 @@
-"""Claims of chapter 6 that IGD's and its baselines' rows can settle.
+"""Claims of chapter 6 on components, small and contaminated sets: our rows alone.
 
 The thesis's ablations and robustness tests are on CIFAR-10 and MVTec AD, from
 ImageNet weights. Where rows of that kind are at hand for another benchmark or another
@@ -6,29 +6,23 @@ start only, they are judged by the same sizes and stay indicative, with that as 
 reason.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
-from thesislib import paper
-from thesislib.paper import Cell
 from thesislib.report import text
 from thesislib.report.claims import (
-    DIRECTION,
     FAILS,
     HOLDS,
     UNDECIDED,
     Finding,
     View,
-    cell,
     claim,
     gain_state,
     together,
-    values,
 )
 from thesislib.report.designs import Design, Result
-from thesislib.report.ledger import delta
 
 IGD, DSVDD, DSVDD_REC = "igd", "dsvdd", "dsvdd-rec"
 PRINTED = ("cifar10", "mvtec")  # datasets of Tables 6.5 to 6.7, all from ImageNet
@@ -228,166 +222,3 @@ def _within(result: Result, most: float) -> str:
     if -most <= result.ci_low and result.ci_high <= most:
         return HOLDS
     return FAILS if result.ci_low > most or result.ci_high < -most else UNDECIDED
-
-
-def _at_least(result: Result, size: float, _: float) -> str:
-    if result.ci_low is None or not result.ci_low > 0:
-        fails = result.ci_high is not None and result.ci_high <= 0
-        return FAILS if fails else UNDECIDED
-    return HOLDS if result.ci_low >= size else DIRECTION
-
-
-# --- beside the printed numbers of methods that are not built here -------------------
-
-Judge = Callable[[Result, float, float], str]
-
-
-def _over_print(
-    view: View, *pairs: tuple[Cell, Cell, float], judge: Judge = gain_state
-) -> Finding | None:
-    """Our IGD minus a printed number of another method, on whatever is at hand."""
-    parts, details = [], []
-    for mine, other, size in pairs:
-        if (result := view.value(mine)) is None:
-            continue
-        gain = _minus(result, other.value)
-        parts.append((judge(gain, size, delta(mine)), gain))
-        details.append(
-            f"{text.metric(mine.metric)} on {text.DATASETS[mine.dataset]}: "
-            f"{mine.method} minus {other.method} as printed {text.signed(gain)} "
-            f"(claimed {size:+.3f})"
-        )
-    return together(parts, details)
-
-
-def _minus(result: Result, printed: float) -> Result:
-    """A result less a printed number, which is taken as exact."""
-    low, high = result.ci_low, result.ci_high
-    return replace(
-        result,
-        value=result.value - printed,
-        ci_low=None if low is None else low - printed,
-        ci_high=None if high is None else high - printed,
-        values=tuple(value - printed for value in result.values),
-    )
-
-
-def _blocks() -> Iterator[tuple[Cell, Cell]]:
-    """IGD's cells of Table 6.1, each with the best other method of its block."""
-    cells = list(paper.cells("6.1"))
-    for mine in cells:
-        if mine.row == IGD:
-            block = [
-                one
-                for one in cells
-                if one.row != IGD
-                and one.metric == mine.metric
-                and one.setting == mine.setting
-            ]
-            if block:
-                yield mine, max(block, key=lambda one: one.value)
-
-
-@claim("C6-01", part="IGD against the other methods' printed numbers")
-def better_for_most_starts(view: View) -> Finding | None:
-    """Most of the blocks of Table 6.1 at hand: above the best other method."""
-    parts, details = [], []
-    for mine, other in _blocks():
-        if (result := view.value(mine)) is None:
-            continue
-        gain = _minus(result, other.value)
-        parts.append((gain_state(gain, None, delta(mine)), gain))
-        details.append(
-            f"{text.DATASETS[mine.dataset]} from {mine.setting['pretrain']}: "
-            f"{text.signed(gain)} over {other.method}"
-        )
-    if not parts:
-        return None
-    states = [state for state, _ in parts]
-    if 2 * states.count(HOLDS) > len(states):
-        state = HOLDS
-    elif 2 * states.count(FAILS) >= len(states):
-        state = FAILS
-    else:
-        state = UNDECIDED
-    return Finding(state, "; ".join(details), tuple(result for _, result in parts))
-
-
-def _igd(table: str, metric: str, start: str) -> Cell:
-    return cell(table, IGD, metric, pretrain=start)
-
-
-@claim("C6-02", part="IGD against the other methods' printed numbers")
-def industrial_detection(view: View) -> Finding | None:
-    best = {
-        "accuracy": cell("6.2", "cavga-ru", "accuracy"),
-        "auc": cell("6.2", "dagan", "auc"),
-    }
-    sizes = {"accuracy": 0.02, "auc": 0.05}
-    return _over_print(
-        view,
-        *(
-            (_igd("6.2", metric, start), best[metric], size)
-            for metric, size in sizes.items()
-            for start in ("imagenet", "ssl")
-        ),
-        judge=_at_least,
-    )
-
-
-@claim("C6-03", part="IGD against CAVGA's printed number")
-def industrial_localisation(view: View) -> Finding | None:
-    other = cell("6.3", "cavga-ru", "pixel_auc")
-    sizes = {"imagenet": 0.02, "ssl": 0.04}
-    return _over_print(
-        view, *((_igd("6.3", "pixel_auc", s), other, size) for s, size in sizes.items())
-    )
-
-
-@claim("C6-04", part="IGD against CAVGA's printed numbers")
-def medical_detection(view: View) -> Finding | None:
-    """At least 0.9 points, whatever the dataset and the start."""
-    return _over_print(
-        view,
-        *(
-            (_igd("6.4", metric, start), cell("6.4", "cavga-ru", metric), 0.009)
-            for metric in ("auc@hyperkvasir", "auc@lag")
-            for start in ("imagenet", "ssl")
-        ),
-        judge=_at_least,
-    )
-
-
-@claim("C6-12", part="IGD's own number")
-def industrial_auc(view: View) -> Finding | None:
-    return values(view, _igd("6.2", "auc", "ssl"))
-
-
-@claim("C6-13", part="IGD's own number")
-def industrial_pixel_auc(view: View) -> Finding | None:
-    return values(view, _igd("6.3", "pixel_auc", "ssl"))
-
-
-@claim("C6-14", part="IGD's own number")
-def polyps(view: View) -> Finding | None:
-    return values(view, _igd("6.4", "auc@hyperkvasir", "ssl"))
-
-
-@claim("C6-17", part="IGD against CAVGA's printed numbers")
-def industrial_accuracy(view: View) -> Finding | None:
-    sizes = {"imagenet": (0.06, 0.02), "ssl": (0.07, 0.03)}
-    others = [cell("6.2", row, "accuracy") for row in ("cavga-du", "cavga-ru")]
-    return _over_print(
-        view,
-        *(
-            (_igd("6.2", "accuracy", start), other, size)
-            for start, found in sizes.items()
-            for other, size in zip(others, found, strict=True)
-        ),
-    )
-
-
-@claim("C6-21", part="IGD from SSL against Student-Teacher's printed number")
-def natural_images(view: View) -> Finding | None:
-    other = cell("6.1", "student-teacher", "auc@cifar10")
-    return _over_print(view, (_igd("6.1", "auc@cifar10", "ssl"), other, 0.1))

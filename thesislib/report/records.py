@@ -152,6 +152,20 @@ class Run:
         found = self.influence(row)
         return math.sqrt(intervals.dot(found.shares, found.shares)) if found else None
 
+    def accuracy(self, row: dict[str, Any], threshold: float) -> float | None:
+        """Share of a row's images that lie on their own side of a fixed threshold.
+
+        The mean over classes of a benchmark, as in `influence`. None if no scores are
+        at hand.
+        """
+        shares = []
+        for key in behind(row, self._scores.keys()):
+            lines = self._scores[key]
+            called = [score >= threshold for score in lines.scores]
+            right = [a == bool(b) for a, b in zip(called, lines.labels, strict=True)]
+            shares.append(sum(right) / len(right))
+        return sum(shares) / len(shares) if shares else None
+
     @cached_property
     def _scores(self) -> dict[Key, Lines]:
         """All of scores.csv, read once; without pandas or numpy, as the book is."""
