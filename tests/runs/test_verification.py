@@ -152,6 +152,32 @@ def test_an_accuracy_by_class_is_recomputed_at_one_half_and_nowhere_else():
     assert "igd accuracy@mvtec has value 1.0, now 0.75" in wrong
 
 
+def test_pixel_aurocs_of_classes_and_their_mean_are_recomputed():
+    """Tables A.5 and 6.3: the mean over images of each class, then over classes."""
+    import numpy as np
+
+    from tests.runs.toy import Toy
+    from thesislib.metrics import per_image
+
+    run, setting = runs.start(Toy, {"seed": 3}), {"pretrain": "scratch"}
+    aurocs = {"bottle": np.array([0.9, 0.8, 0.7]), "grid": np.array([0.6, 0.5])}
+    each, mean = per_image.over_classes(list(aurocs.values()))
+    for (name, found_in), estimate in zip(aurocs.items(), each, strict=True):
+        run.add_histograms("igd", {**setting, "images": name}, {"aurocs": found_in})
+        run.add_row(None, "igd", setting, f"pixel_auc@mvtec/{name}", *estimate)
+    other = {"aurocs": np.array([0.1, 0.2])}
+    run.add_histograms("igd", {"pretrain": "imagenet", "images": "pill"}, other)
+    run.add_row(None, "igd", setting, "pixel_auc", *mean)
+    run.finish()
+
+    assert found(run.folder) == {"agrees": "seal and files, 3 of 3 rows recomputed\n"}
+    for field in ("value", "ci_low"):
+        reseal(run.folder, lambda c, f=field: c["rows"][2].update({f: 0.5}))
+    wrong = found(run.folder)["wrong"]
+    assert "pixel_auc has value 0.5, now 0.675" in wrong
+    assert "pixel_auc has ci_low 0.5, now" in wrong
+
+
 def test_changed_scores_are_noticed_though_sealed_again(sealed):
     path = sealed / "scores.csv"
     lines = path.read_text(encoding="utf-8").splitlines()

@@ -7,7 +7,7 @@ from thesislib.experiments.chapter06 import Task
 from thesislib.experiments.chapter06_tables import SCALES, printed_in, run_method
 from thesislib.experiments.one_class import data_of
 from thesislib.experiments.tables import estimate_html, table_html
-from thesislib.metrics.per_image import mean_of_images
+from thesislib.metrics.per_image import mean_of_images, over_classes
 
 
 def localisation(run) -> str:
@@ -27,7 +27,7 @@ def localisation(run) -> str:
             each = mean_of_images(found.images[scale])
             if scale == last:
                 _add_localisation(run, task, found.images[scale])
-                whole.append(each)
+                whole.append(found.images[scale])
             setting = {**chapter06.pretrain(run), "scale": scale, "pixels": "all"}
             setting |= {"class": task.name} if task.name else {}
             run.add_histograms("igd", setting, pixels.to_arrays())
@@ -42,12 +42,9 @@ def localisation(run) -> str:
                 cells.append(f"{bounded.value:.3f}")
             lines.append((f"{task.name} {SCALES[scale]}".strip(), *cells))
     if tasks[0].name:
-        value = float(np.mean([one.value for one in whole]))
-        half = np.hypot.reduce([(e.ci_high - e.ci_low) / 2 for e in whole]) / len(whole)
-        setting, number = chapter06.pretrain(run), sum(one.n for one in whole)
+        setting = chapter06.pretrain(run)
         table = printed_in("6.3", "igd", setting)
-        bounds = (max(0.0, value - half), min(1.0, value + half))
-        run.add_row(table, "igd", setting, "pixel_auc", value, *bounds, number)
+        run.add_row(table, "igd", setting, "pixel_auc", *over_classes(whole)[1])
     return table_html(
         "Pixel AUROC image by image, abnormal images only (Tables 6.3, A.5), and of "
         "all pixels of all test images together.",

@@ -5,6 +5,7 @@ share one scale; here each image is ranked by itself, and images without anomaly
 not count at all.
 """
 
+from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -55,12 +56,37 @@ def mean_of_images(aurocs: ArrayLike, level: float = 0.95) -> Estimate:
         InputError: If there are fewer than two images.
     """
     aurocs = np.asarray(aurocs, dtype=np.float64)
+    variance = _variance_of_mean(aurocs)
+    return _estimate(float(aurocs.mean()), variance, len(aurocs), level)
+
+
+def over_classes(
+    aurocs: Sequence[ArrayLike], level: float = 0.95
+) -> tuple[list[Estimate], Estimate]:
+    """Mean over images of every class, and the mean of these, Tables A.5 and 6.3.
+
+    Classes have images of their own, so the variance of the mean over K classes is the
+    sum of theirs over K^2.
+
+    Args:
+        aurocs: K times (n_k,), of `aurocs_of_images`.
+        level: Coverage.
+    """
+    each = [mean_of_images(one, level) for one in aurocs]
+    variance = sum(_variance_of_mean(np.asarray(one)) for one in aurocs)
+    value, number = np.mean([one.value for one in each]), sum(one.n for one in each)
+    return each, _estimate(float(value), variance / len(each) ** 2, number, level)
+
+
+def _variance_of_mean(aurocs: NDArray[np.float64]) -> float:
     if len(aurocs) < 2:
         raise InputError(
             f"{len(aurocs)} abnormal image(s) have pixels of both kinds; a mean with "
             "an interval needs two."
         )
-    half = NormalDist().inv_cdf(0.5 + level / 2)
-    half *= aurocs.std(ddof=1) / len(aurocs) ** 0.5
-    mean = float(aurocs.mean())
-    return Estimate(mean, max(0.0, mean - half), min(1.0, mean + half), len(aurocs))
+    return float(aurocs.var(ddof=1)) / len(aurocs)
+
+
+def _estimate(mean: float, variance: float, number: int, level: float) -> Estimate:
+    half = NormalDist().inv_cdf(0.5 + level / 2) * variance**0.5
+    return Estimate(mean, max(0.0, mean - half), min(1.0, mean + half), number)

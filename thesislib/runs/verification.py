@@ -181,6 +181,8 @@ def _metrics(folder: Path, record: dict[str, Any]) -> tuple[list[str], list[str]
             again = known["image", keys[0]][metric]._asdict()
         elif metric == "pixel_auc" and (each := _each_image(row)) in histograms:
             again = _of_images(histograms[each])
+        elif metric == "pixel_auc" and (several := _each_class(row, histograms)):
+            again = _over_classes(several)
         elif metric in PIXEL and pixels in histograms:
             if ("pixel", pixels) not in known:
                 known["pixel", pixels] = _pixel_metrics(histograms[pixels])
@@ -232,6 +234,26 @@ def _each_image(row: dict[str, Any]) -> Key:
     """Where the AUROCs of single images stand behind a row of Tables 6.3 and A.5."""
     part = row["metric"].partition("@")[2].partition("/")[2]
     return row["row"], records.canonical({**row["setting"], "images": part})
+
+
+def _each_class(
+    row: dict[str, Any], stored: dict[Key, dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """AUROCs of single images of every class behind a mean over classes."""
+    if row["metric"].partition("/")[2] not in ("", "mean"):
+        return []
+    found = []
+    for (name, setting), arrays in stored.items():
+        own = json.loads(setting)
+        if own.pop("images", "") and (name, own) == (row["row"], row["setting"]):
+            found.append(arrays)
+    return found
+
+
+def _over_classes(several: list[dict[str, Any]]) -> dict[str, Any]:
+    from thesislib.metrics import per_image
+
+    return per_image.over_classes([one["aurocs"] for one in several])[1]._asdict()
 
 
 def _of_images(arrays: dict[str, Any]) -> dict[str, Any]:
