@@ -102,14 +102,18 @@ def configured(made, *configs, **changes):
 
 def test_the_presets_of_both_chapters_are_the_printed_settings(made):
     """As a run states them: the package's own configuration, in the record's form."""
-    from thesislib.experiments.chapter06 import Chapter06
+    from thesislib.experiments.chapter06 import DISTILLATION, Chapter06
     from thesislib.runs.overrides import plain
 
     given = {"dataset": "mvtec", "preset": "paper", "start": "pmsacl"}
-    found = configured(made, plain(Chapter06(**given).configs()))
+    ssl = plain(Chapter06(**given).configs())
+    distilled = {"distillation": plain(DISTILLATION["paper"])}
+    found = configured(made, ssl, distilled)
 
     assert found.state == "holds", found.finding.detail
-    assert found.finding.detail == "compared: igd, local, pmsacl; all as printed"
+    assert found.finding.detail == (
+        "compared: distillation, igd, local, pmsacl; all as printed"
+    )
 
 
 @pytest.mark.parametrize(
@@ -119,6 +123,7 @@ def test_the_presets_of_both_chapters_are_the_printed_settings(made):
         ("igd", "num_steps", 600),
         ("local", "lr", 1e-3),
         ("pmsacl", "batch_size", 64),
+        ("distillation", "num_steps", 600),
     ],
 )
 def test_one_other_setting_refutes_it(made, config, key, value):
@@ -138,11 +143,14 @@ def test_a_setting_that_a_run_does_not_state_is_not_the_printed_one(made):
     assert configured(made, configs).state == "fails"
 
 
-def test_without_the_ssl_the_rest_is_indicative(made):
+def test_without_the_starts_the_rest_is_indicative(made):
     found = configured(made, {"igd": SETTINGS["igd"]})
 
     assert found.state == "indicative: holds"
-    assert found.finding.reasons == ["no run of the SSL"]
+    assert found.finding.reasons == [
+        "no run of the SSL",
+        "no run of the distillation",
+    ]
     both = configured(made, {"igd": SETTINGS["igd"]}, dict(SETTINGS))
     assert both.state == "holds"  # from two runs
 
