@@ -25,11 +25,25 @@ def streamed(features, size):
 @pytest.mark.parametrize("size", [1, 7, 20])
 def test_streaming_moments_are_numpy_s_whatever_the_batches(features, size):
     moments = streamed(features, size)
+    mean, covariance = moments.mean(), moments.covariance()
 
     for p in range(6):
         x = features[:, p].double().numpy()
-        np.testing.assert_allclose(moments.mean()[p], x.mean(axis=0), atol=1e-6)
-        np.testing.assert_allclose(moments.covariance()[p], np.cov(x.T), atol=1e-5)
+        np.testing.assert_allclose(mean[p], x.mean(axis=0), atol=1e-6)
+        np.testing.assert_allclose(covariance[p], np.cov(x.T), atol=1e-5)
+
+
+def test_few_positions_at_a_time_are_all_positions(features, monkeypatch):
+    def distances():
+        moments = streamed(features, 7)
+        covariance = padim.regularise(moments.covariance(), 0.01, relative=True)
+        factor = padim.cholesky(covariance)
+        return padim.mahalanobis(features, moments.mean(), factor)
+
+    whole = distances()
+    monkeypatch.setattr(padim, "PORTION", 4)  # of six
+
+    torch.testing.assert_close(distances(), whole)
 
 
 def test_a_large_offset_does_not_spoil_the_covariance(features):
