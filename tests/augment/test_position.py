@@ -31,6 +31,21 @@ def test_the_second_patch_lies_where_the_label_says(side, patch):
     assert moved.min() >= 3 * patch // 4 and moved.max() < patch
 
 
+@pytest.mark.parametrize(("side", "patch"), [(64, 32), (256, 32), (40, 8)])
+def test_every_offset_comes_equally_often_and_stays_in_the_image(side, patch):
+    """Clipped pairs would pile up at the border, where the label is not true."""
+    first, second, _ = position_pairs(coordinates(8000, side), patch, seeded())
+    corners = (torch.stack([first, second])[:, :, :2, 0, 0] * side).round().long()
+    step = (corners[1] - corners[0]).abs()
+    counts = step[step > 0].bincount()
+
+    assert corners.min() == 0 and corners.max() == side - patch
+    assert len(counts) == patch and counts[: 3 * patch // 4].sum() == 0
+    counts = counts[3 * patch // 4 :].float()
+    expected = counts.mean()  # of 12,000 moves over K / 4 offsets
+    assert ((counts - expected).abs() < 5 * expected.sqrt()).all()
+
+
 def test_patches_are_whole_pieces_of_the_image():
     first, _, _ = position_pairs(coordinates(50, 64), 16, seeded())
 
@@ -63,5 +78,6 @@ def test_one_seed_one_draw():
 
 @pytest.mark.parametrize("patch", [3, 33])
 def test_patches_that_do_not_fit_are_refused(patch):
-    with pytest.raises(InputError, match=r"patch_size must lie in 4\.\.32"):
+    named = rf"must lie in 4\.\.32 for pairs .* 64 x 64 pixels, got {patch}"
+    with pytest.raises(InputError, match=named):
         position_pairs(torch.rand(2, 3, 64, 64), patch, seeded())

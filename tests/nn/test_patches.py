@@ -93,6 +93,14 @@ def test_a_patch_as_large_as_the_image_is_the_image():
     torch.testing.assert_close(drawn, images, rtol=0, atol=0)
 
 
+def test_without_a_size_the_images_stay_and_nothing_is_drawn():
+    images, generator = images_of(5), torch.Generator().manual_seed(0)
+    before = generator.get_state()
+
+    assert patches.random_patches(images, None, generator) is images
+    assert torch.equal(generator.get_state(), before)
+
+
 @pytest.mark.parametrize(
     ("patch", "stride"), [(9, 1), (4, 3), (4, 0), (0, 2), (-2, 2), (4, -2)]
 )

@@ -1,5 +1,6 @@
 """Each pre-training as a whole: gradients everywhere, and a short run learns."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -9,12 +10,24 @@ from thesislib.augment.colour import JitterConfig
 from thesislib.augment.medmix import MedMixConfig
 from thesislib.augment.weak import WeakConfig
 from thesislib.datasets.bank import ImageBank
+from thesislib.errors import InputError
 from thesislib.pretrain import pmsacl, simclr
 from thesislib.pretrain.pmsacl import PMSACL, PMSACLConfig
 from thesislib.pretrain.simclr import SimCLR, SimCLRConfig
 
 TINY = PMSACLConfig(
     base_width=8, batch_size=6, num_steps=4, num_centre_images=12, num_features=16
+)
+
+
+PATCHES = replace(TINY, patch_size=16)  # of 32 px
+STILL = WeakConfig(
+    crop_scale=(1.0, 1.0),
+    crop_ratio=(1.0, 1.0),
+    flip=0.0,
+    grey=0.0,
+    blur=0.0,
+    jitter=JitterConfig(probability=0.0),
 )
 
 
@@ -31,9 +44,26 @@ def without_gradient(model):
     ]
 
 
+def ramps(num):
+    """Images of 32 px whose pixels name their row and column, (num, 3, 32, 32)."""
+    step = torch.arange(32) / 64 + 0.2
+    rows, columns = torch.meshgrid(step, step, indexing="ij")
+    return torch.stack([rows, columns, rows]).repeat(num, 1, 1, 1)
+
+
+def sizes_seen(model):
+    """Shapes of what enters the backbone, a list that grows."""
+    seen = []
+    model.backbone.register_forward_pre_hook(
+        lambda _, entering: seen.append(tuple(entering[0].shape))
+    )
+    return seen
+
+
 @pytest.mark.parametrize("classify", ["z", "backbone"])
-def test_gradients_reach_every_parameter(bank, classify):
-    config = replace(TINY, classify=classify)
+@pytest.mark.parametrize("config", [TINY, PATCHES], ids=["images", "patches"])
+def test_gradients_reach_every_parameter(bank, classify, config):
+    config = replace(config, classify=classify)
     model = model_of(config).train()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -91,22 +121,102 @@ def test_views_carry_their_class_first():
     images = torch.full((5, 3, 32, 32), 0.5)
     images += 0.2 * torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     generator = torch.Generator().manual_seed(0)
-    still = replace(
-        TINY.weak,
-        crop_scale=(1.0, 1.0),
-        crop_ratio=(1.0, 1.0),
-        flip=0.0,
-        grey=0.0,
-        blur=0.0,
-        jitter=replace(TINY.weak.jitter, probability=0.0),
-    )
-    views = pmsacl.strong_views(images, replace(TINY, weak=still), generator)
+    views = pmsacl.strong_views(images, replace(TINY, weak=STILL), generator)
 
     assert views.shape == (4, 2, 5, 3, 32, 32)
     torch.testing.assert_close(views[0, 0], images, atol=1e-5, rtol=0)
     changed = (views - images).abs().flatten(3).max(dim=-1).values > 0.01
     assert not changed[0].any()
     assert changed[1:].all()
+
+
+def test_an_instance_is_a_patch_and_its_lesions_are_as_large_as_it_allows():
+    config = replace(PATCHES, weak=STILL, medmix=MedMixConfig(size=(0.25, 0.5)))
+    generator = torch.Generator().manual_seed(0)
+    views = pmsacl.strong_views(ramps(64), config, generator)
+
+    assert views.shape == (4, 2, 64, 3, 16, 16)
+    plain = views[0, 0]
+    from_corner = plain - plain[:, :, :1, :1]
+    expected = (ramps(64) - 0.2)[:, :, :16, :16]
+    torch.testing.assert_close(from_corner, expected, atol=1e-5, rtol=0)
+    corners = ((plain[:, :2, 0, 0] - 0.2) * 64).round()
+    assert corners.min() == 0 and corners.max() == 16  # anywhere in the image
+    changed = (views[1, 0] - plain).abs().amax(dim=1) > 0.01
+    sides = torch.cat([changed.any(dim=dim).sum(dim=-1) for dim in (1, 2)])
+    assert 4 <= sides.max() <= 8  # of 16 px; of 32 they would reach 16
+
+
+@pytest.mark.parametrize(
+    ("config", "instance", "pair"), [(TINY, 32, 4), (PATCHES, 16, 16)]
+)
+def test_pairs_are_cut_from_whole_images(monkeypatch, bank, config, instance, pair):
+    cuts, position_pairs = [], pmsacl.position_pairs
+
+    def spy(images, patch_size, generator):
+        cuts.append((images, patch_size))
+        return position_pairs(images, patch_size, generator)
+
+    monkeypatch.setattr(pmsacl, "position_pairs", spy)
+    model, generator = model_of(config), torch.Generator().manual_seed(0)
+    seen, images = sizes_seen(model), bank.sample(5, generator)
+    pmsacl.losses(model, images, config, generator)
+
+    ((cut, patch_size),) = cuts
+    assert torch.equal(cut, images) and patch_size == pair
+    assert seen == [(40, 3, instance, instance), (10, 3, pair, pair)]
+
+
+def test_centres_are_measured_on_patches(bank):
+    model, generator = model_of(PATCHES), torch.Generator().manual_seed(0)
+    seen = sizes_seen(model)
+    pmsacl.measure_centres(model, bank, PATCHES, generator)
+
+    assert seen == [(48, 3, 16, 16)] * 2
+
+
+def test_an_epoch_of_patches_has_as_many_as_there_are_images(bank, make_loop):
+    config = replace(PATCHES, num_steps=None, epochs=1, batch_size=12)
+    loop = make_loop("pmsacl")
+    pmsacl.pretrain(model_of(config), bank, config, loop)
+
+    assert len(loop.history) == 48 / 12
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"patch_size": 17}, r"4\.\.16 for pairs of patches .* 32 x 32 pixels, got 17"),
+        (
+            {"patch_size": 33, "terms": ("aug",)},
+            "patch_size is 33; images have 32 pixels",
+        ),
+    ],
+)
+def test_patches_that_do_not_fit_are_refused_before_a_step(
+    bank, make_loop, changes, says
+):
+    config = replace(TINY, **changes)
+    model = model_of(config)
+    with pytest.raises(InputError, match=says):
+        pmsacl.pretrain(model, bank, config, make_loop("pmsacl"))
+
+    for after, before in zip(
+        model.parameters(), model_of(config).parameters(), strict=True
+    ):
+        assert torch.equal(after, before)
+
+
+def test_a_short_run_tells_neighbours_apart(make_loop):
+    bank = ImageBank.from_array((ramps(24) * 255).to(torch.uint8).numpy())
+    config = replace(
+        PATCHES, terms=("pos",), warm_up=0.0, batch_size=16, num_steps=40, lr=0.05
+    )
+    loop = make_loop("pmsacl")
+    pmsacl.pretrain(model_of(config), bank, config, loop)
+
+    last = sum(row["pos"] for row in loop.history[-5:]) / 5
+    assert last < 0.7 * math.log(8)
 
 
 def test_a_short_run_tells_lesions_from_none(make_loop):
@@ -142,6 +252,16 @@ def test_the_same_seed_trains_the_same_weights(bank, make_loop):
 
     assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
     assert any(not torch.equal(models[0][name], models[2][name]) for name in models[0])
+
+
+def test_simclr_takes_patches_and_reaches_every_parameter(bank, make_loop):
+    config = SimCLRConfig(base_width=8, batch_size=16, num_steps=2, patch_size=16)
+    model = model_of(config, SimCLR)
+    seen = sizes_seen(model)
+    simclr.pretrain(model, bank, config, make_loop("simclr"))
+
+    assert seen == [(32, 3, 16, 16)] * 2
+    assert set(without_gradient(model)) <= {"head.first.bias"}
 
 
 def test_simclr_learns_and_reaches_every_parameter(bank, make_loop):

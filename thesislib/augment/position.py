@@ -35,11 +35,7 @@ def position_pairs(
     """
     check_images(images, generator)
     num_images, _, *size = images.shape
-    if patch_size < 4 or 2 * patch_size - 1 > min(size):
-        raise InputError(
-            f"patch_size must lie in 4..{(min(size) + 1) // 2} for images of "
-            f"{size[0]} x {size[1]} pixels, got {patch_size}"
-        )
+    check_pairs(patch_size, *size)
     device = images.device
     low, spread = 3 * patch_size // 4, patch_size // 4
     shape = (num_images,)
@@ -59,6 +55,20 @@ def position_pairs(
         windows[rows, :, second[:, 0], second[:, 1]],
         labels,
     )
+
+
+def check_pairs(patch_size: int, height: int, width: int) -> None:
+    """Whether images have room for two neighbouring patches.
+
+    Raises:
+        InputError: If the patch is too small or too large, with the sizes.
+    """
+    largest = (min(height, width) + 1) // 2
+    if not 4 <= patch_size <= largest:
+        raise InputError(
+            f"patch_size must lie in 4..{largest} for pairs of patches in images of "
+            f"{height} x {width} pixels, got {patch_size}"
+        )
 
 
 def _below(shape: tuple[int, ...], bound: int, generator: torch.Generator) -> Tensor:

@@ -62,13 +62,19 @@ def portions(images: Tensor, patch_size: int | None, stride: int) -> Iterator[Te
 
 
 def random_patches(
-    images: Tensor, patch_size: int, generator: torch.Generator
+    images: Tensor, patch_size: int | None, generator: torch.Generator
 ) -> Tensor:
     """One patch of each image at a random place, to (B, C, h, w).
+
+    Args:
+        images: (B, C, H, W).
+        patch_size: h = w, pixels; None for the images themselves.
 
     Raises:
         InputError: If patches do not fit into the images.
     """
+    if patch_size is None:
+        return images
     size = images.shape[-1]
     if not 1 <= patch_size <= size:
         raise InputError(f"patch_size is {patch_size}; images have {size} pixels.")

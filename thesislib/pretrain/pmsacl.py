@@ -25,11 +25,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from thesislib.augment.medmix import MedMixConfig
-from thesislib.augment.position import position_pairs
+from thesislib.augment.position import check_pairs, position_pairs
 from thesislib.augment.strong import STRONG, StrongAugmentation, medmix_with
 from thesislib.augment.weak import WeakConfig, weak_view
 from thesislib.errors import InputError
 from thesislib.nn.heads import ProjectionHead
+from thesislib.nn.patches import random_patches
 from thesislib.nn.resnet import ResNet18
 from thesislib.training.schedule import cosine_lr, set_lr, sgd, steps_of
 
@@ -42,7 +43,8 @@ class PMSACLConfig:
     """Settings of PMSACL, thesis Sections 5.3.2 and 5.4.2; the rest says its source."""
 
     # Data
-    batch_size: int = 32  # images; each appears in every class and in two views
+    patch_size: int | None = None  # K, pixels: instances are patches; None: images
+    batch_size: int = 32  # instances; each appears in every class and in two views
     strong: str = "medmix"  # strong augmentation, a name in augment.strong.STRONG
     num_classes: int = 4  # |A|: 0, 1, 2 or 3 pasted lesions
     medmix: MedMixConfig = field(default_factory=MedMixConfig)  # where `strong` is it
@@ -301,16 +303,20 @@ def strong_augmentation(config: PMSACLConfig) -> StrongAugmentation:
 
 
 def strong_views(images: Tensor, config: PMSACLConfig, generator) -> Tensor:
-    r"""$x^{(n,l)}$: every image in every class, in two weak views.
+    r"""$x^{(n,l)}$: every instance in every class, in two weak views.
 
     Strong augmentation first, then the weak views: Section 5.3.1 below Eq. (5.4).
+    An instance is an image or, with `patch_size`, a patch of one at a random place, as
+    Section 5.4.2 has it for IGD's local model: MedMix cuts lesions from other patches
+    and sizes them by the patch.
 
     Args:
         images: Normal images, (N, 3, H, W) in [0, 1].
 
     Returns:
-        (A, V, N, 3, H, W).
+        (A, V, N, 3, H, W), with K for H and W where instances are patches.
     """
+    images = random_patches(images, config.patch_size, generator)
     num_images = len(images)
     classes = torch.arange(config.num_classes, device=images.device)
     strong, pasted = strong_augmentation(config).with_mask(
@@ -364,7 +370,7 @@ def losses(
     if "aug" in config.terms:
         terms["aug"] = augmentation_loss(logits)
     if "pos" in config.terms and not warming_up:
-        terms["pos"] = _position_term(model, images, generator)
+        terms["pos"] = _position_term(model, images, config, generator)
     with torch.no_grad():
         classes = torch.arange(config.num_classes, device=images.device)
         right = logits.argmax(dim=-1) == classes[:, None, None]
@@ -376,9 +382,17 @@ def losses(
     return terms, diagnostics
 
 
-def _position_term(model: PMSACL, images: Tensor, generator: torch.Generator) -> Tensor:
-    """Eq. (5.9) on one pair of patches an image, an eighth of its side wide."""
-    first, second, direction = position_pairs(images, images.shape[-1] // 8, generator)
+def _position_term(
+    model: PMSACL, images: Tensor, config: PMSACLConfig, generator: torch.Generator
+) -> Tensor:
+    """Eq. (5.9) on one pair of patches an image.
+
+    They are as large as the instances or, where these are images, an eighth of the
+    side: 32 px of 256 either way. Chapter 4's code crops and flips each of the two by
+    itself, after which a label may be wrong; here they stay as they are cut.
+    """
+    patch_size = config.patch_size or images.shape[-1] // 8
+    first, second, direction = position_pairs(images, patch_size, generator)
     _, seen, _ = model(torch.cat([first, second]))
     pair = torch.cat(seen.chunk(2), dim=-1)  # (N, 2 D)
     return position_loss(model.position_classifier(pair).float(), direction)
@@ -414,11 +428,17 @@ def pretrain(model: PMSACL, bank, config: PMSACLConfig, loop, warm_up=None) -> P
 
     Args:
         model: Trained in place.
-        bank: `ImageBank` of normal images at `config.image_size`.
+        bank: `ImageBank` of normal images. An epoch is as many instances as there are
+            images, also where instances are patches.
         loop: `training.Loop` that resumes, records and stops.
         warm_up: `Loop` of the warm-up, for trainings that share it: the second
             reads its end back and goes on from there. None: part of `loop`.
+
+    Raises:
+        InputError: If the images have no room for pairs of patches.
     """
+    if config.patch_size and "pos" in config.terms:
+        check_pairs(config.patch_size, bank.image_size, bank.image_size)
     num_steps = steps_of(config, len(bank))
     end_of_warm_up = round(config.warm_up * num_steps)
     optimizer = sgd(model, config)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from thesislib.augment.weak import WeakConfig, weak_view
 from thesislib.nn.heads import ProjectionHead
+from thesislib.nn.patches import random_patches
 from thesislib.nn.resnet import ResNet18
 from thesislib.training.schedule import cosine_lr, set_lr, sgd, steps_of
 
@@ -22,7 +23,8 @@ from thesislib.training.schedule import cosine_lr, set_lr, sgd, steps_of
 class SimCLRConfig:
     """Settings of SimCLR: the thesis gives none, so those of PMSACL where shared."""
 
-    batch_size: int = 32  # images, each in two views
+    patch_size: int | None = None  # pixels: instances are patches; None: images
+    batch_size: int = 32  # instances, each in two views
     weak: WeakConfig = field(  # chapter 4's code crops down to a fifth of the area
         default_factory=lambda: WeakConfig(crop_scale=(0.2, 1.0))
     )
@@ -84,6 +86,7 @@ def pretrain(model: SimCLR, bank, config: SimCLRConfig, loop) -> SimCLR:
         lr = cosine_lr(step.index, num_steps, config.lr, config.final_lr_fraction)
         set_lr(optimizer, lr)
         images = bank.sample(config.batch_size, step.generator)
+        images = random_patches(images, config.patch_size, step.generator)
         views = [weak_view(images, step.generator, config.weak) for _ in range(2)]
         with step.autocast():
             z, live = model(torch.cat(views))
