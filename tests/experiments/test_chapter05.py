@@ -9,6 +9,7 @@ import torch
 from thesislib.datasets.bank import ImageBank
 from thesislib.errors import InputError
 from thesislib.experiments.chapter05 import Chapter05, read
+from thesislib.experiments.igd_presets import on_patches
 from thesislib.pretrain import pmsacl, simclr
 from thesislib.runs import parameters
 from thesislib.training.loop import Loop
@@ -29,6 +30,7 @@ def test_every_configuration_resolves(dataset, preset):
             "padim",
             "igd",
             "local",
+            "patches",
             "study",
         }
 
@@ -42,19 +44,30 @@ def test_paper_is_what_the_thesis_prints():
     assert configs["pmsacl"].num_features == 128
     assert configs["pmsacl"].num_classes == 4
     assert configs["pmsacl"].base_width == 64
+    patches = on_patches(configs["pmsacl"], configs)
+    assert (patches.patch_size, patches.epochs, patches.lr) == (32, 2_000, 0.01)
     liu = Chapter05(preset="paper", dataset="liu-colonoscopy").configs()
     assert liu["data"].image_size == 64
 
 
 @pytest.mark.parametrize(
-    ("image_size", "reading"),
-    [(256, "staged"), (64, "staged"), (64, "thesis"), (64, "code")],
+    ("image_size", "reading", "patches"),
+    [
+        (256, "staged", False),
+        (256, "staged", True),
+        (64, "staged", False),
+        (64, "thesis", False),
+        (64, "code", False),
+    ],
 )
-def test_paper_takes_two_steps_at_full_network_and_size(tmp_path, image_size, reading):
+def test_paper_takes_two_steps_at_full_network_and_size(
+    tmp_path, image_size, reading, patches
+):
     """The batch alone is smaller, because 256 views of 256 px need 20 GB."""
     configs = Chapter05(preset="paper", reading=reading).configs()
     few = {"batch_size": 2, "num_steps": 2}
     config = replace(configs["pmsacl"], **few, num_centre_images=2)
+    config = on_patches(config, configs) if patches else config
     pixels = torch.randint(0, 256, (4, 3, image_size, image_size), dtype=torch.uint8)
     bank = ImageBank.from_array(pixels)
     loop = Loop("pmsacl", seed=0, folder=tmp_path / "pmsacl", progress=None)
@@ -84,7 +97,10 @@ def test_readings_differ_where_they_say():
         "printed",
     )
     assert (code.classify, code.weak.blur) == ("backbone", 0.0)
-    assert not Chapter05(reading="code").configs()["padim"].relative
+    configs = Chapter05(reading="code").configs()
+    assert not configs["padim"].relative
+    assert on_patches(configs["pmsacl"], configs).lr == 0.1
+    assert on_patches(staged, Chapter05().configs()).lr == staged.lr
 
 
 @pytest.mark.parametrize(

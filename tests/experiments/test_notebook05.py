@@ -10,7 +10,7 @@ from thesislib import paths, runs
 
 CHAPTER = "chapters/05_pmsacl.ipynb"
 TINY = {
-    "pmsacl.num_steps": 4,
+    "pmsacl.num_steps": 4,  # on patches half as many
     "pmsacl.num_centre_images": 16,
     "simclr.num_steps": 2,
     "igd.num_steps": 2,
@@ -84,7 +84,8 @@ def test_every_figure_says_phantom_and_what_it_shows(executed):
     notebook, _, _ = executed
     figures = [html for html in html_of(notebook) if "<figure" in html]
 
-    assert len(figures) >= 9
+    assert len(figures) >= 10
+    assert any("on patches of 32 px, 2 steps" in html for html in figures)
     for html in figures:
         assert "phantom, quick" in html
         assert 'alt="' in html

@@ -8,10 +8,15 @@ import pytest
 import torch
 
 from thesislib.datasets.bank import ImageBank
+from thesislib.detectors.igd import IGDConfig
+from thesislib.errors import InputError
 from thesislib.experiments import recipes
+from thesislib.experiments.chapter05_igd import pretraining
+from thesislib.experiments.igd_presets import PatchesConfig, both_scales, on_patches
 from thesislib.experiments.recipes import AFTER_WARM_UP, Recipe
 from thesislib.pretrain import pmsacl
 from thesislib.pretrain.pmsacl import PMSACL, PMSACLConfig
+from thesislib.pretrain.simclr import SimCLRConfig
 from thesislib.training.loop import Loop
 
 TINY = PMSACLConfig(
@@ -30,6 +35,7 @@ LATER = {  # another value of each setting that plays after the warm-up alone
     "centre_momentum": 0.9,
 }
 EARLIER = {  # and of some that play in it
+    "patch_size": 16,
     "batch_size": 8,
     "strong": "cutmix",
     "num_classes": 2,
@@ -53,7 +59,9 @@ class Run:
 
     def __init__(self, folder):
         self.parameters = SimpleNamespace(seed=0, start="scratch", weights="")
-        self.configs = {"pmsacl": TINY}
+        local = replace(both_scales(IGDConfig())["local"], patch_size=16)
+        patches = PatchesConfig(steps_fraction=2 / 3)
+        self.configs = {"pmsacl": TINY, "local": local, "patches": patches}
         self.device = torch.device("cpu")
         pixels = torch.randint(
             0,
@@ -90,6 +98,11 @@ CLASS_ONLY = recipe("pmsacl-class-only", terms=("aug",))
 
 def weights(trained):
     return torch.cat([p.flatten() for p in trained.encoder.state_dict().values()])
+
+
+def on_patches_of(run, of=None):
+    """The recipe for IGD's local model, 4 steps of which 2 are warm-up."""
+    return pretraining(run, of or recipe(), "local")
 
 
 @pytest.fixture
@@ -181,6 +194,97 @@ def test_another_warm_up_is_not_shared(tmp_path, name):
     other = recipe("other", **{name: EARLIER[name]})
 
     assert recipes.warm_up_stage(Run(tmp_path), other) == "other-warm-up"
+
+
+def test_patches_are_another_training_with_stages_of_its_own(tmp_path, steps_taken):
+    run = Run(tmp_path)
+    whole = recipes.trained(run, recipe())
+    patches = recipes.trained(run, on_patches_of(run))
+
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "pmsacl",
+        "pmsacl-warm-up",
+        "pmsacl-local",
+        "pmsacl-local-warm-up",
+    }
+    assert not torch.equal(weights(whole), weights(patches))
+    assert [row["step"] for row in whole.history] == list(range(6))
+    assert [row["step"] for row in patches.history] == list(range(4))
+    assert [set(terms) for terms in steps_taken[6:]] == [
+        *[{"aug"}] * 2,
+        *[{"ctr", "pmsacl", "aug", "pos"}] * 2,
+    ]
+
+
+def test_images_train_as_if_there_were_no_patches(tmp_path):
+    alone = recipes.trained(Run(tmp_path / "alone"), recipe())
+    run = Run(tmp_path / "both")
+    recipes.trained(run, on_patches_of(run))
+    after = recipes.trained(run, recipe())
+
+    assert torch.equal(weights(after), weights(alone))
+    assert after.history == alone.history
+
+
+@pytest.mark.parametrize("stopped_at", [1, 3])
+def test_interrupted_patches_end_in_the_same_bits(tmp_path, monkeypatch, stopped_at):
+    whole = Run(tmp_path / "whole")
+    expected = recipes.trained(whole, on_patches_of(whole))
+    losses, calls = pmsacl.losses, []
+
+    def stops(*args):
+        calls.append(1)
+        if len(calls) == stopped_at + 1:
+            raise KeyboardInterrupt
+        return losses(*args)
+
+    monkeypatch.setattr(pmsacl, "losses", stops)
+    run = Run(tmp_path / "cut")
+    with pytest.raises(KeyboardInterrupt):
+        recipes.trained(run, on_patches_of(run))
+    again = Run(tmp_path / "cut")
+    found = recipes.trained(again, on_patches_of(again))
+
+    assert len(calls) == 4 + 1
+    assert torch.equal(weights(found), weights(expected))
+    assert found.history == expected.history
+
+
+def test_patches_have_a_shared_warm_up_of_their_own(tmp_path, steps_taken):
+    run = Run(tmp_path)
+    both = [on_patches_of(run), on_patches_of(run, CLASS_ONLY)]
+    for one in both:
+        recipes.trained(run, one)
+    other = on_patches_of(run, recipe("other", lr=0.1))
+
+    assert len(steps_taken) == 4 + 2  # the twin took its second half alone
+    assert [recipes.warm_up_stage(run, one) for one in (*both, other)] == [
+        "pmsacl-local-warm-up",
+        "pmsacl-local-warm-up",
+        "other-local-warm-up",
+    ]
+
+
+@pytest.mark.parametrize("config", [TINY, SimCLRConfig(lr=0.5, epochs=10)])
+def test_patches_change_no_setting_but_those_that_are_named(config):
+    configs = Run(None).configs
+    changed = {
+        name
+        for name in config.__dataclass_fields__
+        if getattr(on_patches(config, configs), name) != getattr(config, name)
+    }
+    own = {"num_steps"} if config is TINY else set()
+    assert changed == {"patch_size", "epochs"} | own
+    configs["patches"] = PatchesConfig(lr=0.3, steps_fraction=0.001)
+    rare = on_patches(config, configs)
+    assert (rare.patch_size, rare.lr) == (16, 0.3)
+    assert rare.num_steps == (1 if config is TINY else None)
+    assert rare.epochs == max(1, config.epochs // 1_000)
+
+
+def test_patches_need_steps():
+    with pytest.raises(InputError, match=r"patches.steps_fraction is 0; it must be"):
+        PatchesConfig(steps_fraction=0)
 
 
 def test_a_recipe_without_warm_up_has_no_stage_for_it(tmp_path):

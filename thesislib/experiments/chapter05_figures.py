@@ -1,5 +1,6 @@
-"""Chapter 5: what its figures show, as arrays."""
+"""Chapter 5: what its figures show, as arrays, and one figure whole."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -7,8 +8,10 @@ import torch
 
 from thesislib.augment.medmix import medmix
 from thesislib.augment.strong import STRONG
-from thesislib.figures import panels
+from thesislib.experiments import chapter05, chapter05_igd, recipes
+from thesislib.figures import curves, panels
 from thesislib.metrics import image
+from thesislib.pretrain.pmsacl import NUM_DIRECTIONS
 from thesislib.training import seeding
 from thesislib.training.schedule import steps_of
 
@@ -42,6 +45,45 @@ def end_of_warm_up(run) -> int:
     """Step at which the centres of Eq. (5.2) are measured."""
     config = run.configs["pmsacl"]
     return round(config.warm_up * steps_of(config, len(run.data.train)))
+
+
+def patch_losses(run) -> str:
+    """What PMSACL learns of patches beside what it learns of images, as HTML.
+
+    The two terms whose blind guess is known: which class, and in which direction.
+    """
+    recipe = chapter05.main(run)
+    if recipe not in chapter05_igd.chosen(run) or len(chapter05_igd.scales(run)) == 1:
+        return "<p><em>Not run</em>: this run has no local model of IGD.</p>"
+    on_patches = chapter05_igd.pretraining(run, recipe, "local")
+    named, config = {"images": recipe, "patches": on_patches}, on_patches.config
+    guess = {"aug": config.num_classes, "pos": NUM_DIRECTIONS}
+    guess = {term: math.log(n) for term, n in guess.items() if term in config.terms}
+    history = [
+        {"step": row["step"]}
+        | {f"{term} {name}": row[term] for term in guess if term in row}
+        | {f"{term} blind": blind for term, blind in guess.items()}
+        for name, one in named.items()
+        for row in recipes.trained(run, one).history
+    ]
+    groups = {
+        rf"$\ell_{{{term}}}$": {
+            **{f"{term} {name}": name for name in named},
+            f"{term} blind": f"a blind guess, {blind:.2f} nats",
+        }
+        for term, blind in guess.items()
+    }
+    steps = steps_of(config, len(run.data.train))
+    figure = run.figure(
+        curves.panels(
+            history, groups, ncols=2, limits=dict.fromkeys(groups, (0, None))
+        ),
+        "losses-patches",
+        alt="Class and position term of PMSACL on images and on patches, by step.",
+        caption=f"Eqs. (5.8) and (5.9) in the pre-training on images and that on "
+        f"patches of {config.patch_size} px, {steps:,} steps of {config.batch_size}.",
+    )
+    return figure.data
 
 
 def medmix_examples(run, num_images: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,12 +1,16 @@
 """Chapter 5: IGD as the second detector, Section 5.4.2.
 
 The pre-trained encoder is frozen; a linear layer and the decoder are trained on it,
-once for whole images and once for patches of 32 pixels (chapter 6). The thesis
-pre-trains a second encoder for the patches, with the position term (5.9) for that one
-alone; here both scales share the encoder that PaDiM has, whose training had all terms.
+once for whole images and once for patches of 32 pixels (chapter 6). The global model
+shares PaDiM's encoder; the local one has its own, pre-trained on patches.
+
+The thesis gives the position term (5.9) to the local encoder alone, and yet its effect
+on PaDiM, which has a global encoder alone, is the last row of Table 5.8. Here both
+encoders are trained by all terms of Eq. (5.1).
 """
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,6 +18,7 @@ from thesislib.detectors import igd
 from thesislib.detectors.igd import IGD, IGDConfig
 from thesislib.errors import InputError
 from thesislib.experiments import chapter05, one_class, recipes
+from thesislib.experiments.igd_presets import on_patches
 from thesislib.experiments.recipes import Recipe
 from thesislib.nn.autoencoder import BackboneEncoder
 from thesislib.training import seeding
@@ -43,10 +48,24 @@ def row(recipe: Recipe) -> str:
     return recipe.row.replace("padim", "igd")
 
 
+def pretraining(run, recipe: Recipe, scale: str) -> Recipe:
+    """The recipe of the encoder that a scale of IGD takes.
+
+    Both scales are pre-trained in the same way, so that every row compares one thing:
+    PMSACL, its class term alone or SimCLR, on images and on patches. An untrained and
+    an ImageNet encoder have seen neither, and serve both scales.
+    """
+    if scale == "igd" or recipe.config is None:
+        return recipe
+    config = on_patches(recipe.config, run.configs)
+    return replace(recipe, stage=f"{recipe.stage}-local", config=config)
+
+
 def model_of(run, recipe: Recipe, scale: str) -> IGD:
     """IGD of one scale on a recipe's encoder, trained or read back."""
     config: IGDConfig = run.configs[scale]
-    encoder = copy.deepcopy(recipes.trained(run, recipe).encoder)
+    pretrained = recipes.trained(run, pretraining(run, recipe, scale)).encoder
+    encoder = copy.deepcopy(pretrained)
     data, stage = run.data, f"{scale}/{recipe.stage}"
 
     def train() -> IGD:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from thesislib.detectors.padim import PaDiM
+from thesislib.experiments.igd_presets import on_patches
 from thesislib.figures.explorer import choose
 from thesislib.figures.panels import map_scale
 from thesislib.metrics import localisation
@@ -132,14 +133,17 @@ def warm_up_stage(run, recipe: Recipe) -> str | None:
 
     Recipes that agree with the main path in all settings which play before the
     centres are measured share its warm-up: trained once, it takes all of them to the
-    same weights. Its cost is counted to the recipe that comes first.
+    same weights. Its cost is counted to the recipe that comes first. On patches the
+    main path is PMSACL on patches.
     """
-    main = run.configs["pmsacl"]
+    main, shared = run.configs["pmsacl"], "pmsacl-warm-up"
     if recipe.config.warm_up == 0:
         return None
+    if recipe.config.patch_size:
+        main, shared = on_patches(main, run.configs), "pmsacl-local-warm-up"
     later = {name: getattr(main, name) for name in AFTER_WARM_UP}
-    shared = replace(recipe.config, **later) == main
-    return "pmsacl-warm-up" if shared else f"{recipe.stage}-warm-up"
+    agrees = replace(recipe.config, **later) == main
+    return shared if agrees else f"{recipe.stage}-warm-up"
 
 
 def _loop(run, recipe: Recipe, stage: str) -> Loop:

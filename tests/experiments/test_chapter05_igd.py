@@ -1,0 +1,142 @@
+"""Which encoder each scale of IGD stands on in chapter 5, Section 5.4.2."""
+
+import json
+
+import pytest
+import torch
+
+from thesislib import runs
+from thesislib.errors import InputError
+from thesislib.experiments import chapter05, chapter05_figures, chapter05_igd, recipes
+from thesislib.experiments.chapter05 import Chapter05
+
+TINY = {
+    "data.num_train": 16,
+    "data.num_test_normal": 6,
+    "data.num_test_abnormal": 6,
+    "pmsacl.num_steps": 4,
+    "pmsacl.batch_size": 4,
+    "pmsacl.num_centre_images": 4,
+    "pmsacl.base_width": 8,
+    "simclr.num_steps": 2,
+    "simclr.batch_size": 4,
+    "simclr.base_width": 8,
+    "igd.num_steps": 2,
+    "igd.batch_size": 4,
+    "local.num_steps": 2,
+    "local.batch_size": 4,
+    "study.num_maps": 2,
+}
+
+
+@pytest.fixture
+def start(request, tmp_path, monkeypatch):
+    """Open a run on a phantom; it is closed after the test."""
+    for name in ("RESULTS", "DATA", "CACHE"):
+        monkeypatch.setenv(f"THESIS_{name}", str(tmp_path / name.lower()))
+
+    def opened(overrides=None, **given):
+        overrides = TINY | (overrides or {})
+        given = {"source": "phantom", "overrides": overrides, **given}
+        run = runs.start(Chapter05, given)
+        request.addfinalizer(run.close)
+        return run
+
+    return opened
+
+
+def same(one, other):
+    """Whether two encoders have the same weights and the same statistics."""
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def stages(run):
+    """Names under which losses will be recorded."""
+    return {json.loads(line)["stage"] for line in run._losses().splitlines()}
+
+
+def test_the_local_model_stands_on_an_encoder_of_patches(start):
+    run = start()
+    recipe = chapter05.main(run)
+    padim = recipes.trained(run, recipe).encoder
+    found = {
+        scale: chapter05_igd.model_of(run, recipe, scale).encoder
+        for scale in chapter05_igd.SCALES
+    }
+    patches = chapter05_igd.pretraining(run, recipe, "local")
+
+    assert patches.config.patch_size == run.configs["local"].patch_size == 32
+    assert same(found["igd"].backbone, padim)
+    assert same(found["local"].backbone, recipes.trained(run, patches).encoder)
+    assert not same(found["local"].backbone, padim)
+    assert not any(p.requires_grad for p in found["local"].backbone.parameters())
+    assert {"pmsacl-local", "pmsacl-local-warm-up"} <= stages(run)
+
+
+def test_every_row_has_encoders_of_one_kind_at_both_scales(start):
+    run = start()
+    kinds = {}
+    for recipe in [chapter05.main(run), *chapter05.baselines(run)]:
+        patches = chapter05_igd.pretraining(run, recipe, "local")
+        assert chapter05_igd.pretraining(run, recipe, "igd") is recipe
+        kinds[recipe.stage] = patches
+        if recipe.config:
+            assert patches.stage == f"{recipe.stage}-local"
+            assert type(patches.config) is type(recipe.config)
+            assert (patches.config.patch_size, recipe.config.patch_size) == (32, None)
+            assert patches.config.num_steps == recipe.config.num_steps // 2
+
+    assert kinds["pmsacl-class-only"].config.terms == ("aug",)
+    assert kinds["pmsacl"].config.terms == ("ctr", "pmsacl", "aug", "pos")
+    assert kinds["untrained"] in chapter05.baselines(run)  # the same at both scales
+    simclr = recipes.trained(run, kinds["simclr"]).encoder
+    assert not same(simclr, recipes.untrained(run))
+    assert "simclr-local" in stages(run)
+
+
+def test_liu_s_frames_have_a_global_model_alone(start):
+    run = start(dataset="liu-colonoscopy")
+    chapter05_igd.detect(run, chapter05.main(run))
+
+    assert chapter05_igd.scales(run) == ("igd",)
+    assert stages(run) == {"pmsacl", "pmsacl-warm-up", "igd/pmsacl"}
+    assert "no local model" in chapter05_figures.patch_losses(run)
+    assert stages(run) == {"pmsacl", "pmsacl-warm-up", "igd/pmsacl"}
+
+
+def test_the_figure_shows_both_trainings(start, monkeypatch):
+    run, drawn = start(), []
+    monkeypatch.setattr(
+        chapter05_figures.curves,
+        "panels",
+        lambda history, groups, **how: drawn.append((history, groups)),
+    )
+    monkeypatch.setattr(type(run), "figure", lambda self, fig, name, **text: Text(text))
+    says = chapter05_figures.patch_losses(run)
+
+    ((history, groups),) = drawn
+    assert "2 steps of 4" in says and "32 px" in says
+    assert [len(keys) for keys in groups.values()] == [3, 3]
+    for name in ("images", "patches"):
+        recipe = chapter05_igd.pretraining(
+            run, chapter05.main(run), "local" if name == "patches" else "igd"
+        )
+        for term in ("aug", "pos"):
+            key = f"{term} {name}"
+            shown = [row[key] for row in history if key in row]
+            trained = recipes.trained(run, recipe).history
+            assert shown == [row[term] for row in trained if term in row]
+            assert shown
+
+
+class Text:
+    def __init__(self, text):
+        self.data = " ".join(text.values())
+
+
+def test_images_without_room_for_pairs_are_refused_in_one_sentence(start):
+    run = start({"data.image_size": 48})
+
+    with pytest.raises(InputError, match=r"patch_size must lie in 4\.\.24 for pairs"):
+        chapter05_igd.model_of(run, chapter05.main(run), "local")
