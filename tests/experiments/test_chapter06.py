@@ -46,6 +46,13 @@ def test_every_configuration_resolves(dataset, preset):
 
 def test_pretraining_brings_its_own_settings():
     assert "pmsacl" in Chapter06(start="pmsacl").resolved_configs()
+    for dataset, start, there in (
+        ("hyperkvasir", "pmsacl", True),
+        ("fmnist", "pmsacl", False),  # no patches to look at
+        ("hyperkvasir", "scratch", False),
+    ):
+        configs = Chapter06(dataset=dataset, start=start).resolved_configs()
+        assert ("patches" in configs) == there
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Tasks, rows and resuming of chapter 6, with networks that learn nothing."""
 
+import json
 import re
 from html import unescape
 from pathlib import Path
@@ -423,6 +424,35 @@ def test_a_pmsacl_encoder_is_frozen_and_its_linear_layer_learns(start):
     assert not any(p.requires_grad for p in encoder.backbone.parameters())
     chapter06_tables.main_rows(run)
     assert published(run)["6.1", "igd", "auc@fmnist"] == 0.9441
+
+
+def test_a_pmsacl_local_model_has_an_encoder_of_patches(start):
+    overrides = TINY | {
+        "local.num_steps": 2,
+        "local.batch_size": 4,
+        "pmsacl.num_steps": 2,
+        "pmsacl.batch_size": 4,
+        "pmsacl.base_width": 8,
+        "pmsacl.num_centre_images": 4,
+        "patches.steps_fraction": 2.0,
+    }
+    run = start(overrides, dataset="hyperkvasir", start="pmsacl")
+    task = Task()
+    found = {
+        scale: one_class.igd_model(run, task, scale).model.encoder.backbone.state_dict()
+        for scale in ("igd", "local")
+    }
+    made = {
+        scale: one_class.backbone_of(run, task, scale).state_dict()
+        for scale in ("igd", "local")
+    }
+
+    for scale, weights in found.items():
+        assert all(torch.equal(w, made[scale][name]) for name, w in weights.items())
+    assert not torch.equal(found["igd"]["conv1.weight"], found["local"]["conv1.weight"])
+    stages = [json.loads(line)["stage"] for line in run._losses().splitlines()]
+    assert stages.count("pmsacl/all") == 2
+    assert stages.count("pmsacl/local/all") == 4  # twice the steps, as asked
 
 
 # --- Distillation ----------------------------------------------------------------

@@ -107,7 +107,8 @@ class Chapter06(ChapterParameters):
             `imagenet` is ResNet-18 with ImageNet weights for whole images and, for
             patches, a student of it, distilled on the same images (Section 6.4.2);
             reading `thesis` has a student for both.
-            `pmsacl` is pre-trained by chapter 5's method on the same images.
+            `pmsacl` is pre-trained by chapter 5's method on the same images, for the
+            local model on their patches.
         weights: File of ImageNet weights; "" looks in torchvision's cache.
     """
 
@@ -144,6 +145,8 @@ class Chapter06(ChapterParameters):
         if self.start == "pmsacl":
             chapter05 = Chapter05(dataset="folder", preset=self.preset).configs()
             configs["pmsacl"] = chapter05["pmsacl"]
+            if "local" in configs:
+                configs["patches"] = chapter05["patches"]
         for name in ("igd", "local"):
             if name in configs:
                 configs[name] = read(configs[name], self.reading)

@@ -19,6 +19,7 @@ from thesislib.detectors import igd, igd_scores
 from thesislib.detectors.igd import IGD, IGDConfig
 from thesislib.experiments import chapter06
 from thesislib.experiments.chapter06 import Task, scales
+from thesislib.experiments.igd_presets import on_patches
 from thesislib.figures.explorer import choose
 from thesislib.figures.panels import map_scale
 from thesislib.metrics.per_image import aurocs_of_images
@@ -132,7 +133,9 @@ def backbone_of(run, task: Task, scale: str = "igd") -> nn.Module | None:
     with torch.random.fork_rng(devices=[]):
         if scale in chapter06.distilled(run):
             return student(run, task, scale).model
-        return _resnet18(run) if start == "imagenet" else _pmsacl(run, task)
+        if start == "imagenet":
+            return _resnet18(run)
+        return _pmsacl(run, task, scale)
 
 
 def _resnet18(run) -> ResNet18:
@@ -162,14 +165,16 @@ def student(run, task: Task, scale: str) -> Trained:
     return fitted(run, stage, task, lambda: Student(size, config.base_width), fit)
 
 
-def _pmsacl(run, task: Task) -> ResNet18:
-    """The encoder that chapter 5's method trained on the task's images."""
-    config = run.configs["pmsacl"]
+def _pmsacl(run, task: Task, scale: str) -> ResNet18:
+    """The encoder that chapter 5's method trained on the task's images or patches."""
+    config, stage = run.configs["pmsacl"], "pmsacl"
+    if scale == "local":
+        config, stage = on_patches(config, run.configs), "pmsacl/local"
 
     def fit(model, images, loop) -> None:
         pmsacl.pretrain(model, _in_colour(images), config, loop)
 
-    made = fitted(run, "pmsacl", task, lambda: pmsacl.PMSACL(config), fit)
+    made = fitted(run, stage, task, lambda: pmsacl.PMSACL(config), fit)
     return made.model.backbone
 
 
