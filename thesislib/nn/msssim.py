@@ -172,10 +172,12 @@ def _similarity(
 ) -> Tensor:
     """Contrast times structure, Eqs. (6.26) and (6.27); times luminance, Eq. (6.25)."""
     c_1, c_2 = (K_1 * value_range) ** 2, (K_2 * value_range) ** 2
-    mean_x, square_x = kernel @ torch.stack([x, x * x]) @ kernel.T
-    mean_y, square_y, product = kernel @ torch.stack([y, y * y, x * y]) @ kernel.T
+    mean_x = kernel @ x @ kernel.T  # apart: no gradient goes there
+    mean_y, squares, product = (
+        kernel @ torch.stack([y, x * x + y * y, x * y]) @ kernel.T
+    )
     means, squared_means = mean_x * mean_y, mean_x.square() + mean_y.square()
-    covariance, variances = product - means, square_x + square_y - squared_means
+    covariance, variances = product - means, squares - squared_means
     similarity = (2 * covariance + c_2) / (variances + c_2)
     if luminance:
         similarity = similarity * (2 * means + c_1) / (squared_means + c_1)
