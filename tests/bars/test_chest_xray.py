@@ -14,9 +14,9 @@ FLOORS = {"nn-statistics", "nn-thumbnails-32", "logistic-statistics"}
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory, request):
+def runs(tmp_path_factory, real_data):
     """Records by chapter and start, and minutes of each chapter's share."""
-    root = request.getfixturevalue("real_data")("chest_xray_224")
+    root = real_data("chest_xray_224")
     folder = tmp_path_factory.mktemp("chest")
     given = {"dataset": "chestxray", "source": "real", "data_root": str(root)}
     start = partial(chapters.start, folder=folder, **given)

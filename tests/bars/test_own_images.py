@@ -20,9 +20,9 @@ IN_TRAINING = 3  # images
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, request):
+def folder(tmp_path_factory, real_data):
     """`train/good`, `test/{good,polyp}` and `ground_truth/polyp`."""
-    sample = request.getfixturevalue("real_data")("hyper_kvasir_sample")
+    sample = real_data("hyper_kvasir_sample")
     top = tmp_path_factory.mktemp("own") / "polyps"
     images = sorted((sample / "segmented-images" / "images").glob("*.jpg"))
     for number, path in enumerate(images):

@@ -34,8 +34,9 @@ class PatchesConfig:
     the position term then stays at log 8, a blind guess: the centring shrinks z, all
     that its classifier reads. Alone it is learnt in a hundred steps, and in the warm-up
     it would be; but then the class term is learnt less, and on each of three seeds that
-    no run reports (9000 to 9002, 200 steps of 16) the AUROC of the local model by itself fell,
-    from 0.64, 0.61 and 0.62 to 0.53, 0.58 and 0.57. Untrained it was 0.48 to 0.54.
+    no run reports (9000 to 9002, 200 steps of 16) the AUROC of the local model by
+    itself fell, from 0.64, 0.61 and 0.62 to 0.53, 0.58 and 0.57. Untrained it was 0.48
+    to 0.54.
     """
 
     steps_fraction: float = 1.0  # of the steps on images; ours, the thesis gives none
