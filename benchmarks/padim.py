@@ -87,19 +87,16 @@ def normalised(images: Tensor) -> Tensor:
 
 def our_gaussians(train: Tensor, test: Tensor) -> Tensor:
     moments = padim.Moments()
-    for features in train.split(BATCH):
-        moments.add(features)
+    moments.add(train)
     covariance = padim.regularise(moments.covariance(), REGULARISATION, relative=False)
-    mean, factor = moments.mean(), padim.cholesky(covariance)
-    return torch.cat([padim.mahalanobis(x, mean, factor) for x in test.split(BATCH)])
+    return padim.mahalanobis(test, moments.mean(), padim.cholesky(covariance))
 
 
 def their_gaussians(theirs, train: Tensor, test: Tensor) -> Tensor:
     grid = [round(train.shape[-1] ** 0.5)] * 2
     fitted = theirs.gaussian.fit(train.unflatten(-1, grid))
     distance = theirs.anomaly_map_generator.compute_distance
-    parts = [distance(x.unflatten(-1, grid), fitted) for x in test.split(BATCH)]
-    return torch.cat(parts).flatten(1)
+    return distance(test.unflatten(-1, grid), fitted).flatten(1)
 
 
 def our_maps(ours: PaDiM, train: list[Tensor], test: list[Tensor]) -> Tensor:

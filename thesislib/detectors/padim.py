@@ -147,17 +147,19 @@ class Moments:
 
     def add(self, features: Tensor) -> None:
         """Take in a batch of features, (B, P, C)."""
-        if self.count == 0:
+        first = self.count == 0
+        if first:
             _, num_positions, num_channels = features.shape
             self.origin = features.mean(dim=0)  # (P, C)
             self.sum = torch.zeros_like(self.origin)
-            self.products = features.new_zeros(
+            self.products = features.new_empty(
                 num_positions, num_channels, num_channels
             )
         for few in portions(self.origin):
             x = (features[:, few] - self.origin[few]).transpose(0, 1)  # (p, B, C)
             self.sum[few] += x.sum(dim=1)
-            self.products[few].baddbmm_(x.mT, x)
+            # At first, beta = 0: what lies in the new memory is not read.
+            self.products[few].baddbmm_(x.mT, x, beta=0 if first else 1)
         self.count += features.shape[0]
 
     def mean(self) -> Tensor:
@@ -202,20 +204,23 @@ def regularise(covariance: Tensor, epsilon: float, relative: bool) -> Tensor:
 
 
 def cholesky(covariance: Tensor) -> Tensor:
-    r"""L with $\Sigma = L L^\top$, in the place of $\Sigma$.
+    r"""R with $\Sigma = R^\top R$, in the place of $\Sigma$.
+
+    The upper factor, because features come as rows and are divided by it from the
+    right: LAPACK then reads both as they lie in memory.
 
     Args:
         covariance: Positive definite, (P, C, C); overwritten.
 
     Returns:
-        Lower triangular, (P, C, C).
+        Upper triangular, (P, C, C).
 
     Raises:
         InputError: If a covariance is not positive definite.
     """
     num_singular = 0
     for few in portions(covariance):
-        factor, info = torch.linalg.cholesky_ex(covariance[few])
+        factor, info = torch.linalg.cholesky_ex(covariance[few], upper=True)
         covariance[few] = factor
         num_singular += (info > 0).sum()
     if num_singular:
@@ -230,21 +235,21 @@ def mahalanobis(features: Tensor, mean: Tensor, factor: Tensor) -> Tensor:
     r"""Distance of each position to its Gaussian, thesis Eq. (5.12).
 
     $$s(x_\omega) = \sqrt{(x_\omega - \mu_\omega)^\top \Sigma_\omega^{-1}
-      (x_\omega - \mu_\omega)} = \lVert L_\omega^{-1} (x_\omega - \mu_\omega) \rVert$$
+      (x_\omega - \mu_\omega)}
+      = \lVert (x_\omega - \mu_\omega)^\top R_\omega^{-1} \rVert$$
 
     Args:
         features: (B, P, C).
         mean: (P, C).
-        factor: L of `cholesky`, (P, C, C).
+        factor: R of `cholesky`, (P, C, C).
 
     Returns:
         Distances, (B, P).
     """
     distances = []
     for few in portions(mean):
-        # (p, B, C): rows, so L^-T from the right
-        x = (features[:, few] - mean[few]).transpose(0, 1).contiguous()
-        white = torch.linalg.solve_triangular(factor[few].mT, x, upper=True, left=False)
+        x = (features[:, few] - mean[few]).transpose(0, 1).contiguous()  # (p, B, C)
+        white = torch.linalg.solve_triangular(factor[few], x, upper=True, left=False)
         distances.append(torch.linalg.vector_norm(white, dim=2))
     return torch.cat(distances).T
 
