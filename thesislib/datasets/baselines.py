@@ -128,7 +128,7 @@ def supervised_cnn_scores(
 ) -> NDArray[np.float64]:
     """Log odds of a small network trained with labels: can the task be solved?
 
-    Five convolutions, mean and maximum over the picture, one linear layer;
+    Four convolutions, mean and maximum over the picture, one linear layer;
     Adam with a cosine schedule. Training and test images must be separate draws.
 
     Args:
@@ -156,16 +156,17 @@ def supervised_cnn_scores(
     mean, std = mean.view(1, -1, 1, 1), std.view(1, -1, 1, 1)
     train, test = (train - mean) / std, (test - mean) / std
 
-    widths = (train.shape[1], 16, 32, 48, 64, 64)
-    strides = (1, 2, 2, 2, 2)
+    widths = (train.shape[1], 16, 24, 64, 64)
+    kernels, strides = (5, 3, 3, 3), (2, 1, 2, 2)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         convolutions = nn.Sequential()
-        for i, stride in enumerate(strides):
+        for i, (kernel, stride) in enumerate(zip(kernels, strides, strict=True)):
+            before, after = widths[i : i + 2]
             convolutions.append(
-                nn.Conv2d(widths[i], widths[i + 1], 3, stride, 1, bias=False)
+                nn.Conv2d(before, after, kernel, stride, kernel // 2, bias=False)
             )
-            convolutions.append(nn.BatchNorm2d(widths[i + 1]))
+            convolutions.append(nn.BatchNorm2d(after))
             convolutions.append(nn.ReLU())
         head = nn.Linear(2 * widths[-1], 1)
     network = nn.ModuleList([convolutions, head]).to(memory_format=torch.channels_last)
