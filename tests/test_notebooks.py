@@ -56,6 +56,16 @@ def test_ids_are_unique_and_say_what_a_cell_is(chapter):
         assert not re.fullmatch(r"[0-9a-f]{8}", name), f"{name}: made by a program"
 
 
+def test_numbered_formulas_are_of_one_line(chapter):
+    """Sphinx wraps one of several lines into a `split`, where MathJax allows no tag."""
+    words = "\n".join(c.source for c in chapter.cells if c.cell_type == "markdown")
+    formulas = re.findall(r"\$\$(.+?)\$\$", words, re.S)
+
+    assert formulas
+    for formula in formulas:
+        assert not ("\\\\" in formula and "\\tag" in formula), formula
+
+
 def test_one_parameters_cell_comes_first_and_holds_annotated_literals(chapter):
     (cell,) = tagged(chapter, "parameters")
     assert cell is code(chapter)[0]

@@ -15,6 +15,7 @@ from typing import Any
 from thesislib.report import text
 from thesislib.report.records import MIME, records_of
 from thesislib.runs.record import is_sealed
+from thesislib.training import progress
 
 Notebook = dict[str, Any]
 
@@ -167,10 +168,12 @@ def run_page(
 
 
 def _shows(output: dict[str, Any]) -> bool:
-    """Drop what a static page cannot show; False if nothing is left of an output."""
+    """Drop what a page cannot or need not show; False if nothing is left."""
     data = output.get("data")
     if data is None:
         return True
+    if output.get("metadata") == progress.METADATA:
+        return False
     data.pop(MIME, None)
     if WIDGETS in data:
         data.pop(WIDGETS)

@@ -6,6 +6,7 @@ import pytest
 from thesislib import book_notebooks as book
 from thesislib.book_notebooks import NotebookRun, state
 from thesislib.report.records import MIME
+from thesislib.training import progress
 
 
 def run_of(notebook, slug="a", stale=False):
@@ -108,6 +109,19 @@ def test_a_page_keeps_outputs_but_not_what_a_static_page_cannot_show(notebooks):
     text = json.dumps(page)
     assert "trained" in text and "Sealed." in text
     assert MIME not in text and "widget" not in text and "HBox" not in text
+
+
+def test_a_page_leaves_the_lines_of_progress_out(notebooks):
+    notebook = notebooks.run()
+    line = {"output_type": "display_data", "data": {"text/plain": "simclr 75/75 8 s"}}
+    other = {"output_type": "display_data", "data": {"text/plain": "kept"}}
+    outputs = [line | {"metadata": progress.METADATA}, other | {"metadata": {}}]
+    notebooks.code(notebook)[0]["outputs"] += outputs
+
+    text = json.dumps(book.run_page(run_of(notebook), "BOX"))
+
+    assert "simclr 75/75" not in text
+    assert "kept" in text
 
 
 def test_papermills_red_headings_give_way_to_a_box(notebooks):

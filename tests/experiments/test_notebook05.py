@@ -1,12 +1,14 @@
 """Chapter 5 as a reader runs it, with so few images that nothing is learnt."""
 
 import json
+import re
 
 import nbformat
 import papermill
 import pytest
 
 from thesislib import paths, runs
+from thesislib.training import progress
 
 CHAPTER = "chapters/05_pmsacl.ipynb"
 TINY = {
@@ -78,6 +80,16 @@ def test_every_row_says_phantom_and_names_its_table(executed):
     assert floors <= {row["row"] for row in rows}
     differences = {r["setting"]["minus"] for r in rows if "difference" in r["metric"]}
     assert differences == {"random-padim", "class-padim", "simclr-padim", *IGD_PAIRS}
+
+
+def test_progress_is_marked_for_the_book_to_leave_out(executed):
+    notebook, _, _ = executed
+    outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
+    shown = [(o, o.get("data", {}).get("text/plain", "")) for o in outputs]
+    lines = [o for o, words in shown if re.match(r"[a-z/-]+ \d+/\d+ \d+ s", words)]
+
+    assert lines
+    assert all(line["metadata"] == progress.METADATA for line in lines)
 
 
 def test_every_figure_says_phantom_and_what_it_shows(executed):

@@ -27,7 +27,7 @@ class Line:
     def __init__(self):
         self.shown = []
 
-    def update(self, bundle, raw):
+    def update(self, bundle, raw, metadata):
         self.shown.append(bundle["text/plain"])
 
 

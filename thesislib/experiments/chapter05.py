@@ -28,6 +28,14 @@ DETECTION_TABLE = {  # thesis table of image-level results, by dataset
 }
 LOCALISATION_TABLE = {"hyperkvasir": "5.6", "lag": "5.7"}
 LOSS_TABLE_DATASETS = ("hyperkvasir", "lag")  # columns of Table 5.8
+STRONG_LABELS = {  # by name in augment.strong.STRONG
+    "rotation": "rotation",
+    "permutation": "2×2 permutation",
+    "cutout": "cutout",
+    "gaussian-noise": "Gaussian noise",
+    "cutmix": "CutMix",
+    "medmix": "MedMix",
+}
 FULL_WIDTH = 64  # channels of the published ResNet-18's first stage
 
 
@@ -353,7 +361,7 @@ def strong(run) -> list[Recipe]:
         Recipe(
             stage=f"pmsacl-{name}",
             row="pmsacl-padim",
-            label=name.replace("-", " "),
+            label=STRONG_LABELS.get(name, name),
             method="pmsacl",
             config=replace(run.configs["pmsacl"], strong=name, num_classes=4),
         )

@@ -11,7 +11,7 @@ from thesislib.augment.strong import STRONG
 from thesislib.experiments import chapter05, chapter05_igd, recipes
 from thesislib.figures import curves, panels
 from thesislib.metrics import image
-from thesislib.pretrain.pmsacl import NUM_DIRECTIONS
+from thesislib.pretrain.pmsacl import NUM_DIRECTIONS, strong_augmentation
 from thesislib.training import seeding
 from thesislib.training.schedule import steps_of
 
@@ -110,10 +110,13 @@ def strong_examples(run) -> dict[str, np.ndarray]:
     """One normal image under every class of every strong augmentation.
 
     Returns:
-        Name -> (K, 3, H, W) in [0, 1].
+        What to call it -> (K, 3, H, W) in [0, 1].
     """
-    found = {}
-    for name, augmentation in STRONG.items():
+    config, found = run.configs["pmsacl"], {}
+    for name, published in STRONG.items():
+        augmentation = strong_augmentation(
+            replace(config, strong=name, num_classes=published.num_classes)
+        )
         generator = seeding.generator(
             run.parameters.seed, "figure", name, device=run.device
         )
@@ -121,7 +124,7 @@ def strong_examples(run) -> dict[str, np.ndarray]:
         count = augmentation.num_classes
         classes = torch.arange(count, device=run.device).repeat_interleave(len(images))
         strong = augmentation(images.repeat(count, 1, 1, 1), classes, generator)
-        found[name] = strong[:: len(images)].cpu().numpy()
+        found[chapter05.STRONG_LABELS[name]] = strong[:: len(images)].cpu().numpy()
     return found
 
 

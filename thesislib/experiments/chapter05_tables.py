@@ -31,8 +31,11 @@ def add_detection_rows(run, detections: dict[str, Detection]) -> dict:
 def detection_table(run) -> str:
     """Tables 5.1 to 5.4: what is published beside ours."""
     table = chapter05.DETECTION_TABLE.get(run.parameters.dataset)
+    prints = chapter05.prints
+    # Table 5.9 prints SimCLR, this one does not: there it is a row of ours.
+    rows = [r if prints(table, r["row"]) else {**r, "table": None} for r in run.rows]
     return beside(
-        run.rows,
+        rows,
         table,
         metrics=detection.METRICS,
         names=names(run),
@@ -205,7 +208,7 @@ def seeds_table(run) -> str:
         (metric, {}) for metric in ("auc", "specificity", "sensitivity", "accuracy")
     ]
     asked += [("auc difference", {"minus": r.row}) for r in chapter05.baselines(run)]
-    lines = []
+    lines, labels = [], names(run)
     for metric, setting in asked:
         result = _over_seeds(design, row, metric, setting)
         if result is None:
@@ -215,7 +218,9 @@ def seeds_table(run) -> str:
         several = len(result.seeds) > 1 and result.ci_low is not None
         lines.append(
             (
-                f"AUROC minus {setting['minus']}" if setting else text.metric(metric),
+                f"AUROC minus {labels[setting['minus']]}"
+                if setting
+                else text.metric(metric),
                 f"{published['std']:.4f}" if published else "–",
                 "–" if result.std is None else f"{result.std:.4f}",
                 f"{result.value:.3f}",

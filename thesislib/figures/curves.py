@@ -116,10 +116,10 @@ def panels(
         if len(labels) > 1:
             ax.legend(fontsize=7.5, frameon=True, framealpha=0.85, edgecolor="none")
         ax.set_title(title)
-        _events(ax, events)
-        style.light_grid(ax)
         if limits and title in limits:
             ax.set_ylim(*limits[title])
+        _events(ax, events)
+        style.light_grid(ax)
     for ax in axes.flat[len(groups) :]:
         ax.remove()
     for ax in axes.flat[max(0, len(groups) - ncols) : len(groups)]:
@@ -333,15 +333,23 @@ def _values(history: History, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _events(ax: Axes, events: Mapping[int, str] | None) -> None:
-    for step, text in (events or {}).items():
+    """Mark steps; their words stand in a strip of their own above the curves."""
+    if not events:
+        return
+    scale = ax.yaxis.get_transform()
+    low, high = scale.transform(ax.get_ylim())
+    ax.set_ylim(top=scale.inverted().transform(high + 0.15 * (high - low)))
+    for step, text in events.items():
         ax.axvline(step, color=style.MUTED, linewidth=0.9, linestyle=(0, (2, 2)))
         ax.annotate(
             text,
             (step, 1),
             xycoords=("data", "axes fraction"),
-            xytext=(3, -2),
+            xytext=(0, -2),
             textcoords="offset points",
+            ha="center",
             va="top",
             fontsize=7.5,
             color=style.MUTED,
+            bbox={"facecolor": ax.get_facecolor(), "edgecolor": "none", "pad": 1},
         )

@@ -15,10 +15,11 @@ from thesislib.errors import InputError
 from thesislib.report import text
 
 STYLE = """<style>
-.thesis-scroll{overflow-x:auto;margin:1em 0}
+.thesis-scroll{overflow-x:auto;margin:1em 0;container-type:inline-size}
 .thesis-table{border-collapse:collapse;font-variant-numeric:tabular-nums;width:auto;\
 margin:0;color:inherit;background:none}
-.thesis-table caption{caption-side:top;text-align:left;padding:.3em 0;color:inherit}
+.thesis-table caption{caption-side:top;text-align:left;padding:.3em 0;color:inherit;\
+position:sticky;left:0;max-width:100cqi}
 .thesis-table th,.thesis-table td{padding:.25em .7em;text-align:right;\
 border-bottom:1px solid rgba(128,128,128,.35);background:none;color:inherit;\
 vertical-align:top;white-space:nowrap}

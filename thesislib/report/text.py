@@ -17,6 +17,7 @@ METRICS = {
     "f1": "F1",
     "fpr95": "FPR95",
     "pixel_auc": "pixel AUROC",
+    "pixel_ap": "pixel AP",
     "iou oracle": "IoU (oracle)",
     "dice oracle": "Dice (oracle)",
     "auc difference": "AUROC difference",

@@ -8,7 +8,7 @@ Where it goes:
   there reaches the notebook.
 - Plain Python: stderr; a terminal sees one line that replaces itself.
 
-When it ends, the notebook keeps one short last line.
+When it ends, the notebook keeps one short last line, which the book leaves out.
 """
 
 import os
@@ -18,6 +18,7 @@ from collections.abc import Callable
 
 NOTEBOOK_SECONDS = 1.0  # between updates of the line in the notebook or terminal
 LOG_SECONDS = 5.0  # between lines where each line stays
+METADATA = {"thesis": "progress"}  # of the output that holds the line
 
 
 class Progress:
@@ -44,7 +45,7 @@ class Progress:
         line += self._time_left(done, now)
         self.shown_at = now
         if self.handle is not None:
-            self.handle.update({"text/plain": line}, raw=True)
+            self._show(line)
             if now - self.logged_at >= LOG_SECONDS:
                 self.logged_at = now
                 self._log(line)
@@ -62,7 +63,7 @@ class Progress:
         seconds = time.monotonic() - self.began
         last = last or f"{self.label} {self.total}/{self.total} {seconds:.0f} s"
         if self.handle is not None:
-            self.handle.update({"text/plain": last}, raw=True)
+            self._show(last)
             self._log(last)
         elif _on_terminal():
             print(f"\r{last:<79}", file=sys.stderr, flush=True)
@@ -74,6 +75,9 @@ class Progress:
 
     def __exit__(self, kind: type | None, *_: object) -> None:
         self.close(None if kind is None else f"{self.label} stopped")
+
+    def _show(self, line: str) -> None:
+        self.handle.update({"text/plain": line}, raw=True, metadata=METADATA)
 
     def _time_left(self, done: int, now: float) -> str:
         """Seconds spent and, once there is a rate, seconds left."""
@@ -120,7 +124,8 @@ def _notebook_line(text: str) -> object | None:
 
     if getattr(get_ipython(), "kernel", None) is None:
         return None
-    return display({"text/plain": text}, raw=True, display_id=True)
+    line = {"text/plain": text}
+    return display(line, raw=True, metadata=METADATA, display_id=True)
 
 
 def _terminal() -> int | None:
