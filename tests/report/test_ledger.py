@@ -3,7 +3,7 @@ from statistics import fmean
 
 import pytest
 
-from thesislib import paper
+from thesislib import paper, paths
 from thesislib.report import ledger, text
 from thesislib.report.implemented import counterpart
 
@@ -429,6 +429,7 @@ def test_auroc_over_seeds_on_shared_images_is_obuchowski_rockette(made, tmp_path
 
 def test_text_and_json_agree(made, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("THESIS_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setattr(paths, "root", lambda: tmp_path)  # not what was run here
     made.write(tmp_path, made.record([made.row(value=0.987)]))
 
     assert ledger.main(["--json", "--table", "5.1"]) == 0

@@ -39,6 +39,7 @@ HOLDS, DIRECTION, UNDECIDED, FAILS = (
 )
 WORST_FIRST = (FAILS, UNDECIDED, DIRECTION, HOLDS)
 PMSACL, PADIM, SIMCLR = "pmsacl-padim", "padim", "simclr-padim"
+PMSACL_IGD, IGD = "pmsacl-igd", "igd"  # of chapter 5
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,7 @@ def judge_all(ledger: Ledger) -> list[Judged]:
     """All claims in the order of the texts, each judged from its best rows."""
     from thesislib.report import (  # noqa: F401  they register theirs
         claims05,
+        claims05_protocol,
         claims06,
         claims06_printed,
         claims06_protocol,

@@ -1,4 +1,4 @@
-"""Claims of chapter 5 that PaDiM and PMSACL + PaDiM rows can settle."""
+"""Claims of chapter 5 that its own rows can settle."""
 
 from dataclasses import replace
 
@@ -6,8 +6,10 @@ from thesislib.report import text
 from thesislib.report.claims import (
     FAILS,
     HOLDS,
+    IGD,
     PADIM,
     PMSACL,
+    PMSACL_IGD,
     SIMCLR,
     UNDECIDED,
     Finding,
@@ -27,61 +29,114 @@ WITH_KAPPA = [*WITH_CTR, "kappa"]
 ALL_TERMS = [*WITH_KAPPA, "l_aug", "l_pos"]
 
 
-def _over_imagenet(view: View, table: str, **sizes: float) -> Finding | None:
-    """Gains of PMSACL + PaDiM over ImageNet PaDiM in one table."""
+OVER = {PMSACL: PADIM, PMSACL_IGD: IGD}  # a detector on PMSACL -> on ImageNet
+
+
+def _over_imagenet(view: View, table: str, row: str, **sizes: float) -> Finding | None:
+    """Gains of a detector on PMSACL over the same one on ImageNet, in one table."""
     return gains(
         view,
         *(
-            (cell(table, PMSACL, metric), cell(table, PADIM, metric), size)
+            (cell(table, row, metric), cell(table, OVER[row], metric), size)
             for metric, size in sizes.items()
         ),
     )
 
 
-@claim("C5-01", "CM-04", part="PaDiM")
+def _values(view: View, table: str, row: str, *metrics: str) -> Finding | None:
+    return values(view, *(cell(table, row, metric) for metric in metrics))
+
+
+AT_THRESHOLD = ("specificity", "sensitivity", "accuracy")
+
+
+@claim("C5-01", "CM-04")
 def hyperkvasir_gain(view: View) -> Finding | None:
     return merged(
         view,
-        _over_imagenet(view, "5.1", auc=0.05),
-        values(view, cell("5.1", PMSACL, "auc")),
+        _over_imagenet(view, "5.1", PMSACL, auc=0.05),
+        _over_imagenet(view, "5.1", PMSACL_IGD, auc=0.06),
+        _values(view, "5.1", PMSACL, "auc"),
+        _values(view, "5.1", PMSACL_IGD, "auc"),
     )
 
 
 @claim("C5-04")
 def hyperkvasir_at_the_threshold(view: View) -> Finding | None:
-    metrics = ("specificity", "sensitivity", "accuracy")
-    return values(view, *(cell("5.1", PMSACL, metric) for metric in metrics))
+    return _values(view, "5.1", PMSACL, *AT_THRESHOLD)
 
 
 @claim("C5-06")
 def hyperkvasir_gain_at_the_threshold(view: View) -> Finding | None:
     return _over_imagenet(
-        view, "5.1", specificity=0.12, sensitivity=0.052, accuracy=0.085
+        view, "5.1", PMSACL, specificity=0.12, sensitivity=0.052, accuracy=0.085
     )
 
 
-@claim("C5-07", part="PaDiM")
+@claim("C5-07")
 def lag_gain(view: View) -> Finding | None:
-    return _over_imagenet(view, "5.2", auc=0.073)
+    return merged(
+        view,
+        _over_imagenet(view, "5.2", PMSACL, auc=0.073),
+        _over_imagenet(view, "5.2", PMSACL_IGD, auc=0.112),
+    )
+
+
+@claim("C5-08")
+def lag_by_igd(view: View) -> Finding | None:
+    return _values(view, "5.2", PMSACL_IGD, "auc", "sensitivity", "accuracy")
+
+
+@claim("C5-11", part="on ImageNet and on PMSACL, not on CCD")
+def lag_prefers_igd(view: View) -> Finding | None:
+    pairs = ((IGD, PADIM), (PMSACL_IGD, PMSACL))
+    return gains(
+        view, *((cell("5.2", a, "auc"), cell("5.2", b, "auc"), None) for a, b in pairs)
+    )
 
 
 @claim("C5-12", part="over ImageNet PaDiM")
 def liu_gain(view: View) -> Finding | None:
-    return _over_imagenet(view, "5.3", auc=0.073)
+    return _over_imagenet(view, "5.3", PMSACL, auc=0.073)
 
 
-@claim("C5-16", part="PaDiM over ImageNet")
-def covidx_gain(view: View) -> Finding | None:
+@claim("C5-13", part="the value, and over ImageNet IGD")
+def liu_by_igd(view: View) -> Finding | None:
     return merged(
         view,
-        values(view, cell("5.4", PMSACL, "auc")),
-        _over_imagenet(view, "5.4", auc=0.044),
+        _values(view, "5.3", PMSACL_IGD, "auc"),
+        _over_imagenet(view, "5.3", PMSACL_IGD, auc=0.064),
     )
 
 
-@claim("C5-19", part="PaDiM")
+@claim("C5-15")
+def liu_at_the_threshold(view: View) -> Finding | None:
+    return _values(view, "5.3", PMSACL_IGD, *AT_THRESHOLD)
+
+
+@claim("C5-16", part="the values, and over ImageNet")
+def covidx_gain(view: View) -> Finding | None:
+    return merged(
+        view,
+        _values(view, "5.4", PMSACL, "auc"),
+        _values(view, "5.4", PMSACL_IGD, "auc"),
+        _over_imagenet(view, "5.4", PMSACL, auc=0.044),
+        _over_imagenet(view, "5.4", PMSACL_IGD, auc=0.172),
+    )
+
+
+@claim("C5-18", part="the values")
+def covidx_at_the_threshold(view: View) -> Finding | None:
+    return _values(view, "5.4", PMSACL_IGD, *AT_THRESHOLD)
+
+
+@claim("C5-19")
 def covidx_gain_in_sensitivity(view: View) -> Finding | None:
-    return _over_imagenet(view, "5.4", sensitivity=0.149)
+    return merged(
+        view,
+        _over_imagenet(view, "5.4", PMSACL, sensitivity=0.149),
+        _over_imagenet(view, "5.4", PMSACL_IGD, sensitivity=0.285),
+    )
 
 
 @claim("C5-20")
@@ -110,17 +165,43 @@ def spread_over_five_trainings(view: View) -> Finding | None:
     return Finding(state, "; ".join(details), tuple(found))
 
 
-@claim("C5-21", part="PaDiM over ImageNet")
+@claim("C5-21", part="over ImageNet")
 def hyperkvasir_gain_in_iou(view: View) -> Finding | None:
-    return _over_imagenet(view, "5.6", iou=0.064)
+    return merged(
+        view,
+        _over_imagenet(view, "5.6", PMSACL_IGD, iou=0.081),
+        _over_imagenet(view, "5.6", PMSACL, iou=0.064),
+    )
 
 
-@claim("C5-24", part="PaDiM over ImageNet, Dice and PRO")
+@claim("C5-22", part="PMSACL + PaDiM before ImageNet and IGD, not before CCD")
+def hyperkvasir_localisation(view: View) -> Finding | None:
+    metrics = ("iou", "dice")
+    return merged(
+        view,
+        _values(view, "5.6", PMSACL, *metrics),
+        gains(
+            view,
+            *(
+                (cell("5.6", PMSACL, metric), cell("5.6", other, metric), None)
+                for metric in metrics
+                for other in (PADIM, IGD, PMSACL_IGD)
+            ),
+        ),
+    )
+
+
+@claim("C5-23")
+def lag_localisation_by_igd(view: View) -> Finding | None:
+    return _values(view, "5.7", PMSACL_IGD, "iou", "dice", "pro")
+
+
+@claim("C5-24", part="over ImageNet, Dice and PRO")
 def lag_localisation(view: View) -> Finding | None:
     return merged(
         view,
-        _over_imagenet(view, "5.7", iou=0.048),
-        values(view, cell("5.7", PMSACL, "dice"), cell("5.7", PMSACL, "pro")),
+        _over_imagenet(view, "5.7", PMSACL, iou=0.048),
+        _values(view, "5.7", PMSACL, "dice", "pro"),
     )
 
 
