@@ -76,7 +76,10 @@ test: $(STAMP)
 
 bars: $(STAMP)
 	$(BIN)/python -m pytest tests/bars --durations=0
-	for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+	@failed=; for file in benchmarks/[a-z]*.py; do \
+	  echo "== $$file"; $(BIN)/python $$file || failed="$$failed $$file"; \
+	done; \
+	test -z "$$failed" || { echo "These failed:$$failed" >&2; exit 1; }
 
 lint: $(STAMP)
 	$(BIN)/ruff check

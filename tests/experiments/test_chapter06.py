@@ -45,9 +45,11 @@ def test_every_configuration_resolves(dataset, preset):
 
 
 def test_pretraining_brings_its_own_settings():
-    assert "pmsacl" in Chapter06(start="pmsacl").resolved_configs()
+    for start in ("simclr", "pmsacl"):
+        assert start in Chapter06(start=start).resolved_configs()
     for dataset, start, there in (
         ("hyperkvasir", "pmsacl", True),
+        ("hyperkvasir", "simclr", True),
         ("fmnist", "pmsacl", False),  # no patches to look at
         ("hyperkvasir", "scratch", False),
     ):
@@ -82,7 +84,7 @@ def test_imagenet_distils_the_local_encoder_and_as_printed_both(
     assert ("a distilled global encoder" in gone) == (reading != "thesis")
 
 
-@pytest.mark.parametrize("start", ["scratch", "pmsacl"])
+@pytest.mark.parametrize("start", ["scratch", "simclr", "pmsacl"])
 @pytest.mark.parametrize("reading", READINGS)
 def test_nothing_is_distilled_without_imagenet(start, reading):
     run = stub(dataset="lag", start=start, reading=reading)
@@ -234,7 +236,7 @@ def test_steady_floors_the_variance_and_averages():
     [
         ({"dataset": "covidx"}, "fmnist"),
         ({"part": "tables"}, "main, baselines, ablation, robustness"),
-        ({"start": "ssl"}, "scratch, imagenet, pmsacl"),
+        ({"start": "ssl"}, "scratch, imagenet, simclr, pmsacl"),
         ({"reading": "printed"}, "steady, thesis"),
         ({"class": ["0"]}, "classes"),
         ({"classes": "0"}, "classes"),

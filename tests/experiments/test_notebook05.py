@@ -104,6 +104,16 @@ def test_every_figure_says_phantom_and_what_it_shows(executed):
         assert 'alt=""' not in html
 
 
+def test_decisions_of_both_detectors_are_shown(executed):
+    notebook, _, _ = executed
+    captions = re.findall(r"Decisions of (.+?)</", " ".join(html_of(notebook)))
+
+    assert captions == [
+        "PMSACL + PaDiM with scores; Figure 5.5 is with IGD.",
+        "PMSACL + IGD with scores, as Figure 5.5.",
+    ]
+
+
 def test_nothing_litters_the_page(executed):
     notebook, _, _ = executed
     text = json.dumps([cell.get("outputs", []) for cell in notebook.cells])

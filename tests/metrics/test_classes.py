@@ -5,7 +5,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from thesislib.errors import InputError
-from thesislib.metrics.classes import apart, over_classes
+from thesislib.metrics.classes import apart, compare, over_classes
+from thesislib.metrics.delong import compare as delongs_test
 from thesislib.metrics.delong import delong
 
 
@@ -78,3 +79,51 @@ def test_classes_with_images_of_their_own_are_independent():
     assert mean.n == 900
     with pytest.raises(InputError, match="apart"):
         over_classes(labels, scores)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_method_against_chance_has_the_means_own_interval(shared):
+    """Constant scores have an AUROC of 0.5 that no image moves."""
+    labels, scores = _benchmark()
+    measure = over_classes if shared else apart
+
+    of_classes, mean = compare(labels, scores, 0 * scores, shared=shared)
+
+    estimates, whole = measure(labels, scores)
+    pairs = zip([*of_classes, mean], [*estimates, whole], strict=True)
+    for contrast, estimate in pairs:
+        ends = (contrast.difference, contrast.ci_low, contrast.ci_high)
+        assert ends == pytest.approx(np.array(estimate[:3]) - 0.5)
+
+
+def test_the_difference_of_one_class_is_delongs():
+    labels, scores = _benchmark()
+    other = scores + np.random.default_rng(1).normal(size=scores.shape)
+
+    of_classes, mean = compare(labels, scores, other, shared=True)
+
+    for contrast, *rest in zip(of_classes, labels, scores, other, strict=True):
+        expected = delongs_test(*rest)
+        assert contrast.difference == pytest.approx(expected.difference)
+        assert contrast.ci_low == pytest.approx(expected.ci_low, abs=2e-4)
+        assert contrast.p == pytest.approx(expected.p, abs=1e-3)
+    differences = [contrast.difference for contrast in of_classes]
+    assert mean.difference == pytest.approx(np.mean(differences))
+
+
+def test_a_difference_of_means_has_a_bootstraps_interval_over_images():
+    labels, scores = _benchmark()
+    other = scores + np.random.default_rng(1).normal(size=scores.shape)
+    random = np.random.default_rng(2)
+    drawn = []
+    for _ in range(1_000):
+        chosen = random.integers(labels.shape[1], size=labels.shape[1])
+        parts = zip(labels[:, chosen], scores[:, chosen], other[:, chosen], strict=True)
+        drawn.append(
+            np.mean([roc_auc_score(a, b) - roc_auc_score(a, c) for a, b, c in parts])
+        )
+
+    _, mean = compare(labels, scores, other, shared=True)
+
+    half = (mean.ci_high - mean.ci_low) / 2
+    assert half == pytest.approx(1.96 * np.std(drawn), rel=0.1)

@@ -105,14 +105,14 @@ def test_the_presets_of_both_chapters_are_the_printed_settings(made):
     from thesislib.experiments.chapter06 import DISTILLATION, Chapter06
     from thesislib.runs.overrides import plain
 
-    given = {"dataset": "mvtec", "preset": "paper", "start": "pmsacl"}
+    given = {"dataset": "mvtec", "preset": "paper", "start": "simclr"}
     ssl = plain(Chapter06(**given).configs())
     distilled = {"distillation": plain(DISTILLATION["paper"])}
     found = configured(made, ssl, distilled)
 
     assert found.state == "holds", found.finding.detail
     assert found.finding.detail == (
-        "compared: distillation, igd, local, pmsacl; all as printed"
+        "compared: distillation, igd, local, simclr; all as printed"
     )
 
 
@@ -122,7 +122,7 @@ def test_the_presets_of_both_chapters_are_the_printed_settings(made):
         ("igd", "rho", 0.25),
         ("igd", "num_steps", 600),
         ("local", "lr", 1e-3),
-        ("pmsacl", "batch_size", 64),
+        ("simclr", "batch_size", 64),
         ("distillation", "num_steps", 600),
     ],
 )

@@ -58,8 +58,8 @@ def test_a_command_of_chapter_6_names_the_start(made):
 
     assert found.verdict == "not run"
     assert found.counterpart.command == (
-        "papermill chapters/06_igd.ipynb book/runs/06_igd-fmnist-pmsacl-paper-s0.ipynb"
-        " -p dataset fmnist -p source real -p preset paper -p seed 0 -p start pmsacl"
+        "papermill chapters/06_igd.ipynb book/runs/06_igd-fmnist-simclr-paper-s0.ipynb"
+        " -p dataset fmnist -p source real -p preset paper -p seed 0 -p start simclr"
     )
     found = entry(of(made, []), "6.7", "dsvdd", "auc@mvtec", contamination=0.1)
     assert found.counterpart.command.endswith("-p start imagenet -p part robustness")

@@ -20,10 +20,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from thesislib.errors import InputError
 from thesislib.nn import patches
 from thesislib.nn.autoencoder import Critic, Decoder, Encoder
 from thesislib.nn.msssim import ms_ssim, ms_ssim_map, scales_of
+from thesislib.ranges import RangeError, above, at_least, within
 from thesislib.training.schedule import polynomial_lr, set_lr, steps_of
 
 LEAST_VARIANCE = 1e-12  # where all z are alike, 0 / 0 is 0 and gradients are finite
@@ -73,6 +73,20 @@ class IGDConfig:
     # Local model
     patch_size: int | None = None  # pixels; None: images as a whole, the global model
     stride: int = 16  # pixels between patches that are scored
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "num_features", "base_width", "critic_width", "batch_size")
+        at_least(self, 1, "e_step_every", "epochs", "num_steps", "patch_size", "stride")
+        at_least(self, 0, "lambda_1", "lambda_2", "lambda_3", "centre_margin")
+        at_least(self, 0, "weight_decay", "lr_power")
+        above(self, 0, "lr", "variance_floor")
+        within(self, "[0, 1]", "rho", "zeta", "share_gac")
+        within(self, "[0, 1)", "beta_1")
+        if "rec" not in self.terms or not set(self.terms) <= {"rec", "gac", "inter"}:
+            raise RangeError(
+                f"terms is {', '.join(self.terms) or 'empty'}; rec has to be among "
+                "them, gac and inter may be."
+            )
 
 
 # --- Equations -------------------------------------------------------------------
@@ -299,13 +313,8 @@ def fit(model: IGD, bank, config: IGDConfig, loop) -> IGD:
         The model in eval mode, its Gaussian measured once more with the last weights.
 
     Raises:
-        InputError: If a term is unknown, `rec` is left out, or patches do not fit.
+        InputError: If patches do not fit.
     """
-    if "rec" not in config.terms or not set(config.terms) <= {"rec", "gac", "inter"}:
-        raise InputError(
-            f"terms is {', '.join(config.terms)}; rec has to be among them, gac and "
-            "inter may be."
-        )
     if config.patch_size:
         patches.check(bank.image_size, config.patch_size, config.stride)
     num_steps = steps_of(config, len(bank))

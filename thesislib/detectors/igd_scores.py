@@ -70,7 +70,12 @@ def score(
 
 
 def weigh(rec: Tensor, gac: Tensor, config: IGDConfig) -> Tensor:
-    r"""$\ell_r + \ell_h$ of Eqs. (6.22) and (6.23), or the code's shares of 1."""
+    r"""$\ell_r + \ell_h$ of Eqs. (6.22) and (6.23), or the code's shares of 1.
+
+    Chapter 5 prints shares, $\xi$ and $1 - \xi$ in Eq. (5.10), without their values;
+    `share_gac` is $1 - \xi$. Eq. (5.11) mixes the MS-SSIM of both scales by a share
+    $\nu$ before the sum. Both chapters have the unweighted sums of chapter 6 here.
+    """
     if config.share_gac is None:
         return rec + gac
     return (1 - config.share_gac) * rec + config.share_gac * gac

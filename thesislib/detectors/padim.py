@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from thesislib.errors import InputError
-from thesislib.nn.resnet import ResNet18
+from thesislib.nn.resnet import NUM_STAGES, ResNet18
+from thesislib.ranges import at_least, within
 
 REFERENCE_SIZE = 224  # pixels of the images that PaDiM's smoothing was chosen for
 PORTION = 32  # positions that a CPU takes at a time
@@ -34,6 +35,11 @@ class PaDiMConfig:
     relative: bool = True  # ours: epsilon times the mean variance, see `covariance`
     smoothing: float = 4.0  # Gaussian's standard deviation, pixels at 224
     batch_size: int = 32  # images at a time; no effect on the result
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "num_channels", "batch_size")
+        at_least(self, 0, "regularisation", "smoothing")
+        within(self, f"[1, {NUM_STAGES}]", "num_stages")
 
 
 class PaDiM:

@@ -18,6 +18,7 @@ from thesislib.experiments.recipes import Recipe
 from thesislib.pretrain import imagenet
 from thesislib.pretrain.pmsacl import PMSACLConfig
 from thesislib.pretrain.simclr import SimCLRConfig
+from thesislib.ranges import at_least
 from thesislib.runs.parameters import ChapterParameters
 
 DETECTION_TABLE = {  # thesis table of image-level results, by dataset
@@ -47,6 +48,11 @@ class DataConfig:
     num_train: int = 1_600  # phantoms only; real data bring their own number
     num_test_normal: int = 500
     num_test_abnormal: int = 1_000
+
+    def __post_init__(self) -> None:
+        at_least(self, 8, "image_size")
+        at_least(self, 2, "num_train")
+        at_least(self, 1, "num_test_normal", "num_test_abnormal")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +87,10 @@ class StudyConfig:
     num_tsne: int = 1_000  # test images in Figure 5.6
     num_maps: int = 48  # heatmaps kept for figures and explorer
     num_ceiling: int = 1_200  # labelled phantoms that train the supervised ceiling
+
+    def __post_init__(self) -> None:
+        at_least(self, 4, "num_tsne")
+        at_least(self, 2, "num_maps", "num_ceiling", "num_classes")
 
 
 class Chapter05(ChapterParameters):
@@ -188,7 +198,7 @@ def _quick() -> dict[str, Any]:
         **both_scales(replace(SMALL, batch_size=32, num_steps=80, e_step_every=2)),
         "patches": PatchesConfig(steps_fraction=0.5),
         "study": StudyConfig(
-            diagnosis=(),
+            diagnosis=("literal",),
             loss_terms=False,
             strong=(),
             num_classes=(),

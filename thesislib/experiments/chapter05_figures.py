@@ -156,3 +156,56 @@ def heatmap_examples(run, detected, per_class: int = 4) -> np.ndarray:
         for label in (0, 1)
     ]
     return np.concatenate(chosen)
+
+
+def heatmaps(run, detected: recipes.Detection | None, detector: str) -> str:
+    """Anomaly maps of PMSACL + `detector` as Figures 5.3 and 5.4, as HTML."""
+    if detected is None:
+        return _not_run(detector)
+    data, rows = run.data, heatmap_examples(run, detected)
+    shown = detected.shown[rows]
+    fig = panels.heatmaps(
+        data.test.take(shown),
+        detected.maps[rows],
+        None if data.test_masks is None else data.test_masks[shown],
+        detected.scores[shown],
+        data.test_labels[shown],
+        scale=detected.scale,
+    )
+    what = {"PaDiM": "Eq. (5.12)", "IGD": "Eq. (6.28), both scales added"}[detector]
+    figure = run.figure(
+        fig,
+        f"heatmaps-{detector.lower()}",
+        alt=f"Test images with the anomaly maps of PMSACL + {detector} on one colour "
+        "scale.",
+        caption=f"Anomaly maps of PMSACL + {detector} as Figures 5.3 and 5.4, {what}; "
+        "one colour scale for normal and abnormal images; outlined: the ground truth.",
+    )
+    return figure.data
+
+
+def _not_run(detector: str) -> str:
+    return f"<p><em>Not run</em>: this run has no PMSACL + {detector}.</p>"
+
+
+def gallery(run, detected: recipes.Detection | None, detector: str) -> str:
+    """Right and wrong decisions of PMSACL + `detector` as Figure 5.5, as HTML."""
+    if detected is None:
+        return _not_run(detector)
+    data, shown = run.data, detected.shown
+    fig = panels.gallery(
+        data.test.take(shown),
+        data.test_labels[shown],
+        detected.scores[shown],
+        threshold(run, detected),
+        None if data.test_masks is None else data.test_masks[shown],
+    )
+    printed = ", as Figure 5.5" if detector == "IGD" else "; Figure 5.5 is with IGD"
+    figure = run.figure(
+        fig,
+        f"gallery-{detector.lower()}",
+        alt=f"Test images by decision of PMSACL + {detector}: right and wrong, normal "
+        "and abnormal.",
+        caption=f"Decisions of PMSACL + {detector} with scores{printed}.",
+    )
+    return figure.data

@@ -45,21 +45,6 @@ def detection_table(run) -> str:
     )
 
 
-def floors_table(run) -> str:
-    """The naive baselines, a table of ours alone."""
-    detection.add_floors(run)
-    html = beside(
-        run.rows,
-        None,
-        metrics=("auc",),
-        names=detection.FLOORS,
-        partial=run.located.partial,
-        title="Baselines that know nothing of lesions.",
-    )
-    f1 = next(r["value"] for r in run.rows if r["row"] == "all-abnormal")
-    return f"{html}<p>Calling every test image abnormal has an F1 of {f1:.3f}.</p>"
-
-
 PMSACL, PMSACL_IGD = "pmsacl-padim", "pmsacl-igd"
 PRIMARY = {  # declared beforehand: whose AUROC is taken from whose
     (PMSACL, "random-padim"): "PMSACL minus untrained encoder",

@@ -17,6 +17,7 @@ from thesislib.experiments.one_class import Detection, data_of
 from thesislib.experiments.tables import estimate_html, table_html
 from thesislib.figures import one_class as figures
 from thesislib.metrics import classes, delong, image
+from thesislib.metrics.delong import Contrast
 from thesislib.metrics.image import Estimate
 
 SCALES = {"igd": "global", "local": "local", "both": "global + local"}
@@ -28,7 +29,7 @@ NAMES = {
     "dsvdd-rec": "Deep SVDD + REC",
     "kde": "KDE",
     "ocsvm": "one-class SVM",
-    "nn-thumbnails-16": "floor: nearest image, 16 px thumbnails",
+    **{name: f"floor: {detection.FLOORS[name]}" for name in chapter06.FLOORS},
 }
 CIFAR10 = (  # as Table A.4 calls them
     *("plane", "car", "bird", "cat", "deer"),
@@ -145,9 +146,20 @@ def main_rows(run) -> dict[str, tuple[list[Estimate], Estimate]]:
 
 
 def methods(run) -> tuple[str, ...]:
-    """IGD first, then the baselines of this run."""
+    """IGD first, then the baselines of this run.
+
+    A dataset that is one class has its floors in `floors_table`.
+    """
     chosen = run.configs["study"].baselines
-    return ("igd", *(name for name in chosen if name != "igd"))
+    apart = () if chapter06.full_tasks(run)[0].name else chapter06.FLOORS
+    return ("igd", *(name for name in chosen if name not in ("igd", *apart)))
+
+
+def floors_table(run) -> str:
+    """What no method may be proud of, where the test set is one."""
+    if chapter06.full_tasks(run)[0].name:
+        return "<p>The floors stand beside the methods, class by class.</p>"
+    return detection.floors_table(run)
 
 
 def _single(run, method: str, task: Task) -> tuple[list[Estimate], Estimate]:
@@ -240,25 +252,63 @@ def _number(value) -> str:
 # --- Contrasts -------------------------------------------------------------------
 
 
+PRIMARY = "dsvdd"  # declared beforehand: IGD minus Deep SVDD, over all classes
+
+
 def contrast_table(run) -> str:
-    """IGD against each baseline on the same images, by DeLong, class by class."""
+    """IGD against each baseline on the same images, and every class by itself."""
     tasks, lines = chapter06.full_tasks(run), []
     for method in methods(run)[1:]:
-        cells = []
-        for task in tasks:
-            mine, other = (run_method(run, m, task).scores for m in ("igd", method))
-            data = data_of(run, task)
-            c = delong.compare(data.test_labels, mine, other, data.test_patients)
-            cells.append(
-                f"{c.difference:+.3f}<small>[{c.ci_low:+.3f}, {c.ci_high:+.3f}]</small>"
-            )
-        lines.append((f"IGD minus {NAMES[method]}", *cells))
-    head = ("comparison", *(task.name or "all" for task in tasks))
+        of_classes, whole = _contrasts(run, method, tasks)
+        kind = "" if method == PRIMARY else " (exploratory)"
+        p = f"{whole.p:.3f}" if whole.p >= 0.001 else "&lt; 0.001"
+        cells = [_contrast_html(one) for one in (whole, *of_classes)]
+        lines.append((f"IGD minus {NAMES[method]}{kind}", cells[0], p, *cells[1:]))
+    of_each = [task.name for task in tasks if task.name]
+    head = ("comparison", "mean" if of_each else "AUROC", "p", *of_each)
+    note = " Single classes are exploratory." if of_each else ""
     return table_html(
-        "Difference of AUROCs on the same test images, DeLong's 95 % intervals.",
+        "Difference of AUROCs on the same test images, 95 % intervals; p of "
+        f"exploratory comparisons is not corrected.{note}",
         head,
         lines,
         run,
+    )
+
+
+def _contrasts(
+    run, method: str, tasks: Sequence[Task]
+) -> tuple[list[Contrast], Contrast]:
+    """IGD minus a baseline, class by class and over them; recorded as rows."""
+    datasets = [data_of(run, task) for task in tasks]
+    labels = [data.test_labels for data in datasets]
+    mine, others = (
+        [run_method(run, one, task).scores for task in tasks] for one in ("igd", method)
+    )
+    setting = {**chapter06.pretrain(run), "minus": method}
+    name, number = run.parameters.dataset, sum(map(len, labels))
+    if not tasks[0].name:
+        patients = datasets[0].test_patients
+        whole = delong.compare(labels[0], mine[0], others[0], patients)
+        _add_contrast(run, setting, "", whole, number)
+        return [], whole
+    shared = name != "mvtec"
+    of_classes, whole = classes.compare(labels, mine, others, shared=shared)
+    for task, one, label in zip(tasks, of_classes, labels, strict=True):
+        where = f"@{name}/{printed_class(name, task.name)}"
+        _add_contrast(run, setting, where, one, len(label))
+    _add_contrast(run, setting, f"@{name}", whole, len(labels[0]) if shared else number)
+    return of_classes, whole
+
+
+def _add_contrast(run, setting: dict, where: str, one: Contrast, number: int) -> None:
+    ends = (one.difference, one.ci_low, one.ci_high)
+    run.add_row(None, "igd", setting, f"auc difference{where}", *ends, number)
+
+
+def _contrast_html(one: Contrast) -> str:
+    return (
+        f"{one.difference:+.3f}<small>[{one.ci_low:+.3f}, {one.ci_high:+.3f}]</small>"
     )
 
 

@@ -12,6 +12,7 @@ from thesislib.datasets import baselines, phantoms
 from thesislib.metrics import delong, image
 from thesislib.metrics.delong import Contrast
 from thesislib.metrics.image import Estimate
+from thesislib.report.tables import beside
 
 METRICS = ("auc", "ap", "sensitivity", "specificity", "accuracy")
 FLOORS = {  # row key of a naive baseline: what it is
@@ -150,6 +151,21 @@ def add_floors(run) -> dict[str, Estimate]:
     run.add_row(None, "all-abnormal", {}, "f1", f1, n=len(data.test_labels))
     found["all-abnormal"] = Estimate(f1, f1, f1, len(data.test_labels))
     return found
+
+
+def floors_table(run) -> str:
+    """The naive baselines, a table of ours alone."""
+    add_floors(run)
+    html = beside(
+        run.rows,
+        None,
+        metrics=("auc",),
+        names=FLOORS,
+        partial=run.located.partial,
+        title="Baselines that know nothing of lesions.",
+    )
+    f1 = next(r["value"] for r in run.rows if r["row"] == "all-abnormal")
+    return f"{html}<p>Calling every test image abnormal has an F1 of {f1:.3f}.</p>"
 
 
 def _ceiling(run, test: np.ndarray) -> np.ndarray:

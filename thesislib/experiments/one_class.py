@@ -26,7 +26,7 @@ from thesislib.metrics.per_image import aurocs_of_images
 from thesislib.metrics.pixel import PixelHistogram
 from thesislib.nn.autoencoder import BackboneEncoder
 from thesislib.nn.resnet import ResNet18
-from thesislib.pretrain import distillation, imagenet, pmsacl
+from thesislib.pretrain import distillation, imagenet, pmsacl, simclr
 from thesislib.pretrain.distillation import Student
 from thesislib.training import seeding
 
@@ -135,7 +135,7 @@ def backbone_of(run, task: Task, scale: str = "igd") -> nn.Module | None:
             return student(run, task, scale).model
         if start == "imagenet":
             return _resnet18(run)
-        return _pmsacl(run, task, scale)
+        return _self_supervised(run, task, scale)
 
 
 def _resnet18(run) -> ResNet18:
@@ -165,17 +165,21 @@ def student(run, task: Task, scale: str) -> Trained:
     return fitted(run, stage, task, lambda: Student(size, config.base_width), fit)
 
 
-def _pmsacl(run, task: Task, scale: str) -> ResNet18:
-    """The encoder that chapter 5's method trained on the task's images or patches."""
-    config, stage = run.configs["pmsacl"], "pmsacl"
+def _self_supervised(run, task: Task, scale: str) -> ResNet18:
+    """The encoder that SimCLR or PMSACL trained on the task's images or patches."""
+    method = stage = run.parameters.start
+    module, kind = {
+        "simclr": (simclr, simclr.SimCLR),
+        "pmsacl": (pmsacl, pmsacl.PMSACL),
+    }[method]
+    config = run.configs[method]
     if scale == "local":
-        config, stage = on_patches(config, run.configs), "pmsacl/local"
+        config, stage = on_patches(config, run.configs), f"{method}/local"
 
     def fit(model, images, loop) -> None:
-        pmsacl.pretrain(model, _in_colour(images), config, loop)
+        module.pretrain(model, _in_colour(images), config, loop)
 
-    made = fitted(run, stage, task, lambda: pmsacl.PMSACL(config), fit)
-    return made.model.backbone
+    return fitted(run, stage, task, lambda: kind(config), fit).model.backbone
 
 
 def _in_colour(images: ImageBank) -> ImageBank:

@@ -1,9 +1,11 @@
-"""Baselines of chapter 6 on its tasks: VAE, Deep SVDD, KDE, one-class SVM, a floor.
+"""Baselines of chapter 6 on its tasks: VAE, Deep SVDD, KDE, one-class SVM, floors.
 
 They share encoder, batches, number of steps and optimiser with IGD. The DAE is IGD
-with another loss and stands with the ablation. The floor is the distance to the
-nearest training image on thumbnails: what no method may be proud of.
+with another loss and stands with the ablation. The floors look at thumbnails and grey
+levels, one of them with labels: what no method may be proud of.
 """
+
+from functools import partial
 
 import numpy as np
 
@@ -11,11 +13,10 @@ from thesislib.datasets import baselines
 from thesislib.detectors import deep_svdd, kde_ocsvm, vae
 from thesislib.detectors.matched import settings_like
 from thesislib.experiments import one_class
-from thesislib.experiments.chapter06 import Task
+from thesislib.experiments.chapter06 import FLOORS, Task
 from thesislib.experiments.one_class import BATCH, Detection, Trained, data_of
 from thesislib.nn.autoencoder import BackboneEncoder
 
-FLOOR = "nn-thumbnails-16"
 DEEP = {  # method: its file, its settings, its model
     "vae": (vae, vae.VAEConfig, vae.VAE, {}),
     "dsvdd": (deep_svdd, deep_svdd.DeepSVDDConfig, deep_svdd.DeepSVDD, {}),
@@ -32,7 +33,7 @@ def detect(run, method: str, task: Task) -> Detection:
     """Train a baseline on a task and score its test images.
 
     Args:
-        method: `vae`, `dsvdd`, `dsvdd-rec`, `kde`, `ocsvm` or `nn-thumbnails-16`.
+        method: One of `chapter06.METHODS` but `igd` and `dae`.
     """
     if method in DEEP:
 
@@ -42,14 +43,11 @@ def detect(run, method: str, task: Task) -> Detection:
             with run.stage(f"scores {method} {task.stage}"):
                 return module.score(model, data.test.batches(BATCH), config).score
 
-    elif method == FLOOR:
+    elif method in FLOORS:
 
         def compute(data) -> np.ndarray:
-            small = (
-                baselines.thumbnails(b.pixels, 16) for b in (data.train, data.test)
-            )
             with run.stage(f"{method} {task.stage}"):
-                return baselines.one_class_nearest_neighbour(*small)
+                return _floor(method, data, run.parameters.seed)
 
     else:
 
@@ -61,6 +59,20 @@ def detect(run, method: str, task: Task) -> Detection:
                 return kde_ocsvm.score(model, data.test.batches(BATCH), config).score
 
     return one_class.detect(run, task, method, compute)
+
+
+def _floor(method: str, data, seed: int) -> np.ndarray:
+    """Scores of the test images by a naive baseline of `datasets.baselines`."""
+    test = data.test.pixels
+    if method == "logistic-statistics":
+        statistics = baselines.statistics_features(test)
+        return baselines.supervised_logistic(statistics, data.test_labels, seed)
+    features = {
+        "nn-thumbnails-16": partial(baselines.thumbnails, size=16),
+        "nn-statistics": baselines.statistics_features,
+    }[method]
+    nearest = baselines.one_class_nearest_neighbour
+    return nearest(features(data.train.pixels), features(test))
 
 
 def deep_config(run, method: str):

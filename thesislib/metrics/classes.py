@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from thesislib.errors import InputError
-from thesislib.metrics.delong import placements
+from thesislib.metrics.delong import Contrast, contrast, placements
 from thesislib.metrics.image import Estimate
 from thesislib.metrics.inputs import check_labels, check_scores
 
@@ -68,6 +68,46 @@ def apart(
     variance = sum(map(_variance, all_moved)) / len(found) ** 2
     images = np.concatenate(all_moved)
     return classes, _estimate(np.mean(aucs), variance, images, level)
+
+
+def compare(
+    labels: Sequence[ArrayLike],
+    first: Sequence[ArrayLike],
+    second: Sequence[ArrayLike],
+    *,
+    shared: bool,
+    level: float = 0.95,
+) -> tuple[list[Contrast], Contrast]:
+    """Differences of two methods' AUROCs, first minus second, and of their means.
+
+    Both score the same images, so what counts is by how much more an image moves one
+    AUROC than the other.
+
+    Args:
+        labels: As for `over_classes` or `apart`.
+        first: Scores of one method, as `labels`.
+        second: Those of the other.
+        shared: Whether all classes share their test images.
+        level: Coverage of the intervals.
+
+    Returns:
+        Contrasts of the K classes, and of the mean.
+    """
+    pairs = zip(_influences(labels, first), _influences(labels, second), strict=True)
+    differences, moved = [], []
+    for (auc, own), (other_auc, other) in pairs:
+        differences.append(auc - other_auc)
+        moved.append(own - other)
+    variances = [_variance(one) for one in moved]
+    if shared:
+        variance = _variance(np.mean(moved, axis=0))
+    else:
+        variance = sum(variances) / len(variances) ** 2
+    of_classes = [
+        contrast(one, var, level)
+        for one, var in zip(differences, variances, strict=True)
+    ]
+    return of_classes, contrast(float(np.mean(differences)), variance, level)
 
 
 def _influences(

@@ -106,8 +106,12 @@ def compare(
     num_images = len(np.asarray(labels))
     a, b = check_scores(a, num_images), check_scores(b, num_images)
     aucs, covariance = delong(labels, np.stack([a, b]), patients)
-    difference = float(aucs[0] - aucs[1])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    return contrast(float(aucs[0] - aucs[1]), variance, level)
+
+
+def contrast(difference: float, variance: float, level: float = 0.95) -> Contrast:
+    """A difference with its normal interval and p; for variance zero see `compare`."""
     if variance <= 1e-15:  # rounding of an exact zero
         return Contrast(difference, difference, difference, float(difference == 0))
     std = variance**0.5

@@ -31,10 +31,12 @@ from thesislib.augment.weak import WeakConfig, weak_view
 from thesislib.errors import InputError
 from thesislib.nn.heads import ProjectionHead
 from thesislib.nn.patches import random_patches
-from thesislib.nn.resnet import ResNet18
+from thesislib.nn.resnet import LEAST_WIDTH, ResNet18
+from thesislib.ranges import RangeError, above, at_least, within
 from thesislib.training.schedule import cosine_lr, set_lr, sgd, steps_of
 
 NUM_VIEWS = 2
+TERMS = ("ctr", "pmsacl", "aug", "pos")  # of Eq. (5.1)
 NUM_DIRECTIONS = 8  # neighbours of a patch in Eq. (5.9)
 
 
@@ -61,7 +63,7 @@ class PMSACLConfig:
     temperature: float = 0.2  # tau; not given in chapter 5, chapter 4's value
     alpha: float = 10.0  # of Eq. (5.7); not given, > 1 so that equals repel less
     positive: Literal["probability", "printed"] = "probability"  # see Eq. (5.5)
-    terms: tuple[str, ...] = ("ctr", "pmsacl", "aug", "pos")  # of Eq. (5.1)
+    terms: tuple[str, ...] = TERMS
     weight_ctr: float = 1.0  # Eq. (5.1) weighs all terms equally
     weight_pmsacl: float = 1.0
     weight_pos: float = 1.0
@@ -78,6 +80,27 @@ class PMSACLConfig:
     warm_up: float = 0.5  # ours, fraction of steps with the class term alone; 0 literal
     num_centre_images: int = 512  # ours: images that estimate c_n in Eq. (5.2)
     centre_momentum: float | None = None  # None: frozen, as printed; else moving mean
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "patch_size", "batch_size", "num_features")
+        at_least(self, 1, "epochs", "num_steps", "num_centre_images")
+        at_least(self, 2, "num_classes")
+        at_least(self, LEAST_WIDTH, "base_width")
+        at_least(self, 0, "weight_ctr", "weight_pmsacl", "weight_pos", "weight_decay")
+        above(self, 0, "temperature", "alpha", "lr", "clip_norm")
+        within(self, "[0, 1)", "momentum", "centre_momentum", "warm_up")
+        within(self, "[0, 1]", "final_lr_fraction")
+        chosen = ", ".join(self.terms) or "empty"
+        if not self.terms or not set(self.terms) <= set(TERMS):
+            raise RangeError(
+                f"terms is {chosen}; it must be one or more of {', '.join(TERMS)}."
+            )
+        if self.warm_up and "aug" not in self.terms:
+            raise RangeError(
+                f"warm_up is {self.warm_up}, but terms is {chosen}: without aug, all "
+                "that a warm-up trains by, it must be 0."
+            )
+        strong_augmentation(self)
 
 
 # --- Equations -------------------------------------------------------------------

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from thesislib.augment.weak import WeakConfig, weak_view
 from thesislib.nn.heads import ProjectionHead
 from thesislib.nn.patches import random_patches
-from thesislib.nn.resnet import ResNet18
+from thesislib.nn.resnet import LEAST_WIDTH, ResNet18
+from thesislib.ranges import above, at_least, within
 from thesislib.training.schedule import cosine_lr, set_lr, sgd, steps_of
 
 
@@ -38,6 +39,15 @@ class SimCLRConfig:
     num_steps: int | None = None  # if given, instead of `epochs`
     final_lr_fraction: float = 1e-3  # cosine decay
     clip_norm: float | None = 1.0
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "patch_size", "num_features", "epochs", "num_steps")
+        at_least(self, 2, "batch_size")  # one instance has no negatives, its loss is 0
+        at_least(self, LEAST_WIDTH, "base_width")
+        at_least(self, 0, "weight_decay")
+        above(self, 0, "temperature", "lr", "clip_norm")
+        within(self, "[0, 1)", "momentum")
+        within(self, "[0, 1]", "final_lr_fraction")
 
 
 def contrastive_loss(z: Tensor, temperature: float) -> Tensor:

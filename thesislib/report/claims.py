@@ -27,7 +27,7 @@ from typing import Any
 from thesislib import paper
 from thesislib.paper import Cell
 from thesislib.report import text
-from thesislib.report.designs import Design, Result, own_key
+from thesislib.report.designs import Design, Result, own_key, reading_rank
 from thesislib.report.implemented import counterpart
 from thesislib.report.ledger import Ledger, delta, placement
 
@@ -164,7 +164,9 @@ def _views(designs: Iterable[Design]) -> list[View]:
         way = (first.source == "phantom", bool(first.overrides), first.preset)
         ways.setdefault((*way, first.reading), []).append(design)
     rank = {"paper": 0, "standard": 1, "quick": 2}
-    order = sorted(ways, key=lambda w: (w[0], w[1], rank.get(w[2], 3), w[3]))
+    order = sorted(
+        ways, key=lambda w: (w[0], w[1], rank.get(w[2], 3), reading_rank(w[3]))
+    )
     by_size = {way: sorted(ways[way], key=lambda d: -len(d.runs)) for way in order}
     return [View(by_size[way]) for way in order]
 

@@ -28,12 +28,12 @@ OF_IGD = {
 SETTINGS: dict[str, dict[str, Any]] = {  # config of a run -> what Section 6.4.2 says
     "igd": OF_IGD,
     "local": OF_IGD,
-    "pmsacl": {"batch_size": 32, "epochs": 2_000, "num_steps": None},  # as the SSL
+    "simclr": {"batch_size": 32, "epochs": 2_000, "num_steps": None},  # the SSL
     "distillation": {"batch_size": 64, "num_steps": 50_000},
 }
 NEEDED = {
     "igd": "IGD",
-    "pmsacl": "the SSL",
+    "simclr": "the SSL",
     "distillation": "the distillation",
 }  # without which the claim is open
 

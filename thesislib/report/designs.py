@@ -69,10 +69,16 @@ class Result:
         return ", ".join(r for r in self.reasons if r in ("phantom", "partial data"))
 
     def order(self) -> tuple:
-        """Sort key, best first: real, whole, thesis settings, seeds, newest."""
+        """Sort key, best first: real, whole, thesis settings, reading, seeds, new."""
         phantom, own = self.source == "phantom", self.settings != "thesis"
         newest = [-ord(character) for character in self.finished]
-        return phantom, self.partial, own, -len(self.seeds), newest
+        reading = reading_rank(self.reading)
+        return phantom, self.partial, own, reading, -len(self.seeds), newest
+
+
+def reading_rank(reading: str) -> int:
+    """Which reading of a chapter counts first: its default, the text, the program."""
+    return {"thesis": 1, "code": 2}.get(reading, 0)
 
 
 def designs(runs: Iterable[Run]) -> list["Design"]:

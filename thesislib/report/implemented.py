@@ -151,7 +151,7 @@ def _mean(cell: Cell) -> Address | None:
 
 
 PARTS = {"6.5": "ablation", "6.6": "robustness", "6.7": "robustness"}
-STARTS = {"ssl": "pmsacl"}  # chapter 5's pre-training stands for the thesis's SSL
+STARTS = {"ssl": "simclr"}  # of chapter 6; Section 6.4.2 cites it as its SSL
 
 
 def igd_run(cell: Cell) -> tuple[tuple[str, str], ...]:

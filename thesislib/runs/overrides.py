@@ -10,8 +10,9 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from thesislib.errors import InputError
+from thesislib.ranges import RangeError
 
-STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
+STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
 
 
 def parse(overrides: Mapping[str, Any] | str) -> dict[str, Any]:
@@ -41,15 +42,15 @@ def apply(configs: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str,
         overrides: `"config.field"` or `"config.field.field"` -> value.
 
     Raises:
-        InputError: If a key is unknown or a value is not of its field's type.
+        InputError: If a key is unknown, or a value not of its field's type or range.
     """
-    result = dict(configs)
-    for key, value in overrides.items():
-        name, *path = key.split(".")
-        if name not in result or not path:
+    allowed = keys(configs)
+    for key in overrides:
+        if key not in allowed:
             raise unknown(key, configs)
-        result[name] = _replaced(result[name], path, value, key, configs)
-    return result
+    return {
+        name: _replaced(config, name, overrides) for name, config in configs.items()
+    }
 
 
 def keys(configs: Mapping[str, Any]) -> list[str]:
@@ -75,22 +76,20 @@ def unknown(key: str, configs: Mapping[str, Any]) -> InputError:
     )
 
 
-def _replaced(
-    config: Any, path: list[str], value: Any, key: str, configs: Mapping[str, Any]
-) -> Any:
-    field, *deeper = path
-    if field not in {f.name for f in dataclasses.fields(config)}:
-        raise unknown(key, configs)
-    old = getattr(config, field)
-    if _is_config(old):
-        if not deeper:
-            raise unknown(key, configs)
-        new = _replaced(old, deeper, value, key, configs)
-    elif deeper:
-        raise unknown(key, configs)
-    else:
-        new = checked(value, typing.get_type_hints(type(config))[field], key)
-    return dataclasses.replace(config, **{field: new})
+def _replaced(config: Any, name: str, overrides: Mapping[str, Any]) -> Any:
+    """The config with its overrides all at once: some ranges depend on one another."""
+    changes = {}
+    for field in dataclasses.fields(config):
+        key, old = f"{name}.{field.name}", getattr(config, field.name)
+        if _is_config(old):
+            changes[field.name] = _replaced(old, key, overrides)
+        elif key in overrides:
+            kind = typing.get_type_hints(type(config))[field.name]
+            changes[field.name] = checked(overrides[key], kind, key)
+    try:
+        return dataclasses.replace(config, **changes)
+    except RangeError as error:
+        raise InputError(f"{name}.{error}") from error
 
 
 def checked(value: Any, kind: Any, key: str) -> Any:

@@ -7,7 +7,7 @@ numbers and the modules only: its scores and histograms did not come along.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -187,8 +187,10 @@ def _metrics(folder: Path, record: dict[str, Any]) -> tuple[list[str], list[str]
             if ("pixel", pixels) not in known:
                 known["pixel", pixels] = _pixel_metrics(histograms[pixels])
             again = {"value": known["pixel", pixels][metric]}
-        elif metric == CONTRAST and _compared(row) <= scores.keys():
-            again = _contrast(row, scores)
+        elif row["row"] == "all-abnormal" and (all_images := _unset(scores)):
+            again = _all_abnormal(all_images)
+        elif metric == CONTRAST and all(pair := _compared(row, scores.keys())):
+            again = _contrast(*pair, scores)
         else:
             absent.append(name(row))
             continue
@@ -213,14 +215,18 @@ def _of_classes(
     from thesislib.metrics import accuracy, classes
 
     found = [scores[key] for key in keys]
-    images = [set(one["ids"]) for one in found]
-    apart = len(found) > 1 and not images[0] & images[1]
-    measure = classes.apart if apart else classes.over_classes
+    measure = classes.apart if _apart(found) else classes.over_classes
     if records.quantity(row["metric"]) == "accuracy":
         measure = accuracy.over_classes
     of_each, mean = measure([f["labels"] for f in found], [f["scores"] for f in found])
     part = row["metric"].partition("@")[2].partition("/")[2]
     return (mean if part in ("", "mean") else of_each[0])._asdict()
+
+
+def _apart(classes: list[dict[str, Any]]) -> bool:
+    """Whether each class has test images of its own."""
+    images = [set(one["ids"]) for one in classes]
+    return len(images) > 1 and not images[0] & images[1]
 
 
 def _pixel_metrics(arrays: dict[str, Any]) -> dict[str, float]:
@@ -262,18 +268,47 @@ def _of_images(arrays: dict[str, Any]) -> dict[str, Any]:
     return mean_of_images(arrays["aurocs"])._asdict()
 
 
-def _compared(row: dict[str, Any]) -> set[Key]:
-    """The rows whose scores a contrast compares."""
-    return {(row["row"], "{}"), (str(row["setting"].get("minus")), "{}")}
+def _unset(scores: dict[Key, Any]) -> dict[str, Any] | None:
+    """Scores of some row without a setting, so of all test images."""
+    return next((one for key, one in scores.items() if key[1] == "{}"), None)
 
 
-def _contrast(row: dict[str, Any], scores: dict[Key, Any]) -> dict[str, float]:
-    from thesislib.metrics import delong
+def _all_abnormal(scores: dict[str, Any]) -> dict[str, float]:
+    from thesislib.metrics import image
 
-    mine, other = scores[row["row"], "{}"], scores[row["setting"]["minus"], "{}"]
-    contrast = delong.compare(
-        mine["labels"], mine["scores"], other["scores"], mine["patients"]
-    )
+    return {"value": image.f1_all_abnormal(scores["labels"])}
+
+
+def _compared(row: dict[str, Any], stored: Collection[Key]) -> list[list[Key]]:
+    """The scores behind both AUROCs of a contrast, class by class in a benchmark."""
+    setting = {k: v for k, v in row["setting"].items() if k != "minus"}
+    metric = row["metric"].replace(CONTRAST, "auc")
+    return [
+        records.behind({"row": one, "setting": setting, "metric": metric}, stored)
+        for one in (row["row"], row["setting"].get("minus"))
+    ]
+
+
+def _contrast(
+    first: list[Key], second: list[Key], scores: dict[Key, Any]
+) -> dict[str, float]:
+    from thesislib.metrics import classes, delong
+
+    mine, other = ([scores[key] for key in keys] for keys in (first, second))
+    if "class" in json.loads(first[0][1]):
+        contrast = classes.compare(
+            [one["labels"] for one in mine],
+            [one["scores"] for one in mine],
+            [one["scores"] for one in other],
+            shared=not _apart(mine),
+        )[1]
+    else:
+        contrast = delong.compare(
+            mine[0]["labels"],
+            mine[0]["scores"],
+            other[0]["scores"],
+            mine[0]["patients"],
+        )
     return {
         "value": contrast.difference,
         "ci_low": contrast.ci_low,
