@@ -283,7 +283,7 @@ def test_patches_change_no_setting_but_those_that_are_named(config):
 
 
 def test_patches_need_steps():
-    with pytest.raises(InputError, match=r"patches.steps_fraction is 0; it must be"):
+    with pytest.raises(InputError, match=r"steps_fraction is 0; it must be"):
         PatchesConfig(steps_fraction=0)
 
 

@@ -13,7 +13,7 @@ from thesislib.ranges import above, at_least, within
 from thesislib.runs import overrides as override_rules
 
 CHAPTERS = {5: Chapter05, 6: Chapter06}
-CHECKED = ("data", "pmsacl", "simclr", "padim", "igd", "local", "study")
+CHECKED = ("data", "pmsacl", "simclr", "padim", "igd", "local", "patches", "study")
 OF_ALL = {"dataset": "hyperkvasir", "part": "all"}  # chapter 6 with all it has
 
 
@@ -47,6 +47,19 @@ def said(home, kind, **given) -> str:
         ),
         ({"pmsacl.momentum": 1}, "pmsacl.momentum is 1.0; it must lie in [0, 1)."),
         ({"pmsacl.warm_up": 1}, "pmsacl.warm_up is 1.0; it must lie in [0, 1)."),
+        (
+            {"pmsacl.weak.jitter.hue": 0.7},
+            "pmsacl.weak.jitter.hue is 0.7; it must lie in [0, 0.5].",
+        ),
+        (
+            {"pmsacl.medmix.visible": 0.5},
+            "pmsacl.medmix.visible is 0.5; it must lie in [0, 0.15].",
+        ),
+        (
+            {"pmsacl.weak.crop_scale": [0, 1]},
+            "pmsacl.weak.crop_scale has 0.0; each must lie in (0, 1].",
+        ),
+        ({"patches.lr": -1}, "patches.lr is -1.0; it must be above 0, or None."),
         ({"pmsacl.warm_up": 2.0}, "pmsacl.warm_up is 2.0; it must lie in [0, 1)."),
         (
             {"pmsacl.terms": []},

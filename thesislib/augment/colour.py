@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from thesislib.augment.draws import happens, uniform
+from thesislib.ranges import within
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, Y of YIQ
 _I = (0.5959, -0.2746, -0.3213)  # NTSC 1953
@@ -32,6 +33,10 @@ class JitterConfig:
     contrast: float = 0.4
     saturation: float = 0.4
     hue: float = 0.1  # turns of the colour circle
+
+    def __post_init__(self) -> None:
+        within(self, "[0, 1]", "probability", "brightness", "contrast", "saturation")
+        within(self, "[0, 0.5]", "hue")
 
 
 def jitter_factors(

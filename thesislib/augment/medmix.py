@@ -28,7 +28,7 @@ from thesislib.augment.draws import (
 from thesislib.augment.fov import coarse_field
 from thesislib.augment.layout import Field, place
 from thesislib.augment.lesions import Lesions, sample
-from thesislib.errors import InputError
+from thesislib.ranges import above, at_least, within
 
 SOURCE_TRIES = 8  # places looked at for a cut that lies in the source's field of view
 
@@ -57,10 +57,13 @@ class MedMixConfig:
     texture: float = 0.5  # added to it, in standard deviations of the covered tissue
 
     def __post_init__(self) -> None:
-        if not 0 <= self.visible <= 0.15:
-            raise InputError(
-                f"MedMixConfig.visible must lie in [0, 0.15], got {self.visible}"
-            )
+        at_least(self, 1, "max_lesions", "min_side")
+        within(self, "(0, 1]", "size")
+        above(self, 0, "aspect", "wave_length")
+        within(self, "[0, 1]", "same_image", "ellipse", "noise", "fisheye", "wave")
+        within(self, "[0, 1]", "feather", "noise_sigma", "wave_amplitude")
+        at_least(self, 0, "fisheye_k", "texture")
+        within(self, "[0, 0.15]", "visible")
 
 
 # CutMix (Yun et al. 2019) as Figure 5.7 needs it: MedMix's rectangles, undeformed.

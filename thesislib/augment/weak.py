@@ -19,6 +19,7 @@ from thesislib.augment.geometry import (
     resize_matrix,
     separable,
 )
+from thesislib.ranges import above, at_least, within
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,12 @@ class WeakConfig:
     blur: float = 0.5  # probability of a Gaussian blur, SimCLR
     blur_sigma: tuple[float, float] = (0.1, 2.0)  # pixels at 256 px, SimCLR
     blur_kernel: float = 0.1  # kernel, fraction of the side, made odd, SimCLR
+
+    def __post_init__(self) -> None:
+        within(self, "(0, 1]", "crop_scale")
+        above(self, 0, "crop_ratio", "blur_kernel")
+        at_least(self, 0, "blur_sigma")
+        within(self, "[0, 1]", "flip", "grey", "blur")
 
 
 @augmentation

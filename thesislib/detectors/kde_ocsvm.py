@@ -28,6 +28,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from thesislib.errors import InputError
+from thesislib.ranges import above, at_least, within
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,12 @@ class ShallowConfig:
     # One-class SVM
     nu: float = 0.1  # bound on the share of training images outside; they try 0.01 too
     gamma: Literal["scale"] | float = "scale"  # 1 / (K times the mean variance); ours
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "image_size")
+        at_least(self, 2, "num_images", "folds")
+        above(self, 0, "bandwidths")
+        within(self, "(0, 1]", "variance", "nu")
 
 
 class Shallow:

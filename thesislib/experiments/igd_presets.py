@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from thesislib.detectors.igd import IGDConfig
-from thesislib.errors import InputError
 from thesislib.pretrain.pmsacl import PMSACLConfig
 from thesislib.pretrain.simclr import SimCLRConfig
+from thesislib.ranges import above
 
 Pretraining = TypeVar("Pretraining", PMSACLConfig, SimCLRConfig)
 
@@ -43,10 +43,7 @@ class PatchesConfig:
     lr: float | None = None  # None: as on images; 0.1 in chapter 4's program
 
     def __post_init__(self) -> None:
-        if not self.steps_fraction > 0:
-            raise InputError(
-                f"patches.steps_fraction is {self.steps_fraction}; it must be above 0."
-            )
+        above(self, 0, "steps_fraction", "lr")
 
 
 def on_patches(config: Pretraining, configs: Mapping[str, Any]) -> Pretraining:

@@ -24,6 +24,7 @@ from thesislib.errors import InputError
 from thesislib.nn import patches
 from thesislib.nn.autoencoder import Encoder
 from thesislib.nn.resnet import IMAGENET_MEAN, IMAGENET_STD, ResNet18
+from thesislib.ranges import above, at_least
 
 LEAST_TEACHER_SIZE = 32  # pixels; ResNet-18 halves five times, down to one pixel
 
@@ -44,6 +45,9 @@ class DistillationConfig:
     num_steps: int = 50_000
 
     def __post_init__(self) -> None:
+        at_least(self, 1, "base_width", "batch_size")
+        above(self, 0, "lr")
+        at_least(self, 0, "weight_decay")
         if self.teacher_size < LEAST_TEACHER_SIZE:
             raise InputError(
                 f"distillation.teacher_size is {self.teacher_size} pixels; ResNet-18 "
