@@ -218,7 +218,7 @@ def test_dsvdd_that_falls_by_another_amount_is_confirmed_in_direction(made):
     found = study(made, rows)["C6-09"]
 
     assert found.state == "confirmed in direction"
-    assert "DSVDD falls from 1% to 10% by" in found.finding.detail
+    assert "fall of DSVDD from 1% to 10%" in found.finding.detail
 
 
 def test_igd_that_rises_by_more_than_the_bound_moves_too_much(made):

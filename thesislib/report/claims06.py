@@ -166,7 +166,7 @@ def _small_sets(study: Study) -> list[Part] | None:
     most = (0.0217 if study.dataset == "mvtec" else 0.0146) + TOLERANCE
     if fall is None:
         return None
-    words = _words(study, "IGD falls by", fall, f"comparable: at most {most:.3f}")
+    words = _words(study, "fall of IGD", fall, f"comparable: at most {most:.3f}")
     parts = [(_at_most(fall, most), fall, words)]
     for name, row in (("DSVDD", DSVDD), ("DSVDD + REC", DSVDD_REC)):
         other = study.keys(row, "auc", "train_fraction", (WHOLE, SMALL))
@@ -174,7 +174,7 @@ def _small_sets(study: Study) -> list[Part] | None:
             continue
         more = study.design.contrast([other[0], igd[1]], [other[1], igd[0]])
         if more is not None:
-            words = _words(study, f"{name} falls by more than IGD", more, "more")
+            words = _words(study, f"fall of {name} minus that of IGD", more, "more")
             parts.append((gain_state(more, None, TOLERANCE), more, words))
     return parts if len(parts) > 1 else None
 
@@ -197,13 +197,13 @@ def _contaminated_sets(study: Study) -> list[Part] | None:
     for (low, high), (a, b) in pairs:
         if (move := study.design.difference(a, b)) is None:
             return None
-        what = f"IGD falls from {low:.0%} to {high:.0%} by"
+        what = f"fall of IGD from {low:.0%} to {high:.0%}"
         words = _words(study, what, move, f"at most {most} either way")
         parts.append((_within(move, most), move, words))
     fall = study.design.difference(dsvdd[0], dsvdd[-1])
     if fall is None:
         return None
-    words = _words(study, "DSVDD falls from 1% to 10% by", fall, f"{size:+}")
+    words = _words(study, "fall of DSVDD from 1% to 10%", fall, f"{size:+}")
     return [*parts, (gain_state(fall, size, TOLERANCE), fall, words)]
 
 
