@@ -199,6 +199,7 @@ def gallery(run, detected: recipes.Detection | None, detector: str) -> str:
         detected.scores[shown],
         threshold(run, detected),
         None if data.test_masks is None else data.test_masks[shown],
+        per_group=4,  # two galleries in a page that stays below 3 MB
     )
     printed = ", as Figure 5.5" if detector == "IGD" else "; Figure 5.5 is with IGD"
     figure = run.figure(
