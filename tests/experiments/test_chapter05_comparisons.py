@@ -138,7 +138,12 @@ def test_decisions_are_made_at_the_detectors_own_threshold(start, monkeypatch):
     run = start("hyperkvasir")
     igd, seen = detected(run, 1), []
     draw = panels.gallery
-    monkeypatch.setattr(panels, "gallery", lambda *a: seen.append(a) or draw(*a))
+
+    def watched(*given, **more):
+        seen.append(given)
+        return draw(*given, **more)
+
+    monkeypatch.setattr(panels, "gallery", watched)
 
     html = chapter05_figures.gallery(run, igd, "IGD")
 
