@@ -73,7 +73,12 @@ class NotebookRun:
             source = self.record["dataset"]["source"]
             data = text.DATASETS.get(found["dataset"], found["dataset"])
             mark = " (phantom)" if source == "phantom" else ""
-            title = f"{data}{mark}, {found['preset']}, seed {found['seed']}"
+            others = {"part": "main", "start": "scratch"}  # said unless it is this
+            told = [
+                found[k] for k, usual in others.items() if found.get(k, usual) != usual
+            ]
+            words = [f"{data}{mark}", found["preset"], *told, f"seed {found['seed']}"]
+            title = ", ".join(words)
         notes = [] if self.state == COMPLETE else [self.state]
         notes += ["stale"] if self.stale else []
         return " – ".join([title, ", ".join(notes)]) if notes else title

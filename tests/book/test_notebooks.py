@@ -6,6 +6,7 @@ import pytest
 from thesislib import book_notebooks as book
 from thesislib.book_notebooks import NotebookRun, state
 from thesislib.report.records import MIME
+from thesislib.runs.record import sealed
 from thesislib.training import progress
 
 
@@ -228,3 +229,14 @@ def test_a_folder_of_data_is_shown_only_if_it_was_given(notebooks, given):
 
     assert ("data root chest_xray" in words) == bool(given)
     assert "data root data" not in words and "classes" not in words
+
+
+def test_a_title_tells_runs_of_other_parts_and_starts_apart(notebooks, made):
+    def title(**changes):
+        record = made.record()
+        record["parameters"]["resolved"] |= changes
+        return run_of(notebooks.run(record=sealed(record))).title
+
+    assert title(part="main", start="scratch") == title()
+    assert ", robustness, seed" in title(part="robustness")
+    assert ", simclr, seed" in title(start="simclr")
