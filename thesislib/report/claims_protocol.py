@@ -4,7 +4,7 @@ They say nothing of how good the numbers are, so a single run settles them, what
 its seed.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from thesislib.report.claims import FAILS, HOLDS, UNDECIDED, Finding, View
@@ -18,6 +18,23 @@ def real_runs(view: View, chapter: str, dataset: str) -> Iterator[Design]:
             d for d in view.designs if (d.chapter, d.dataset) == (chapter, dataset)
         ]
         yield from sorted(found, key=lambda design: design.runs[0].partial)
+
+
+def every_row(faults: Iterable[str | None], as_claimed: str) -> Finding | None:
+    """Are all rows as claimed? None if there are none.
+
+    Args:
+        faults: What is wrong with a row, None if nothing is; one a row.
+        as_claimed: What the rows are that have no fault.
+    """
+    checked = list(faults)
+    if not checked:
+        return None
+    others = [fault for fault in checked if fault is not None]
+    detail = f"{len(checked) - len(others)} of {len(checked)} rows {as_claimed}"
+    if others:
+        detail += f"; {others[0]}"
+    return Finding(FAILS if others else HOLDS, detail, ())
 
 
 def printed_settings(
