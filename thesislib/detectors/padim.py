@@ -14,9 +14,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from thesislib.detectors.scales import Scores
 from thesislib.errors import InputError
 from thesislib.nn.resnet import NUM_STAGES, ResNet18
 from thesislib.ranges import at_least, within
@@ -42,7 +43,7 @@ class PaDiMConfig:
         within(self, f"[1, {NUM_STAGES}]", "num_stages")
 
 
-class PaDiM:
+class PaDiM(nn.Module):
     """Gaussian of normal features at every position of an encoder's map.
 
     Args:
@@ -52,11 +53,14 @@ class PaDiM:
     """
 
     def __init__(self, encoder: ResNet18, config: PaDiMConfig, seed: int) -> None:
+        super().__init__()
         self.encoder = encoder.eval().requires_grad_(False)
         self.config = config
-        self.channels = draw_channels(
-            sum(encoder.widths[: config.num_stages]), config.num_channels, seed
-        )
+        num_all = sum(encoder.widths[: config.num_stages])
+        channels = draw_channels(num_all, config.num_channels, seed)
+        self.register_buffer("channels", channels)
+        self.register_buffer("mean", None)  # of `fit`, (P, C)
+        self.register_buffer("factor", None)  # (P, C, C)
 
     @torch.no_grad()
     def fit(self, batches: Iterable[Tensor]) -> "PaDiM":
@@ -79,7 +83,7 @@ class PaDiM:
         return self
 
     @torch.no_grad()
-    def score(self, batches: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    def score(self, batches: Iterable[Tensor]) -> Scores:
         r"""Anomaly maps and image scores, thesis Eq. (5.12) and below.
 
         $$s(x) = \max_{\omega \in \Omega} s(x_\omega)$$
@@ -95,7 +99,7 @@ class PaDiM:
             distance = mahalanobis(self.embed(images), self.mean, self.factor)
             maps.append(self.upsample(distance, images.shape[-1]).cpu())
         maps = torch.cat(maps)
-        return maps.amax(dim=(1, 2)), maps
+        return Scores(maps.amax(dim=(1, 2)), maps)
 
     def embed(self, images: Tensor) -> Tensor:
         """Features of all positions, (B, 3, H, W) to (B, P, C).

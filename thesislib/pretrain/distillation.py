@@ -14,7 +14,7 @@ The authors' program reads a finished student from a file, without its training.
 Axes in all shapes: B images or patches, D = 512 features.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -151,3 +151,13 @@ def teacher_features(teacher: ResNet18, images: Tensor, size: int) -> Tensor:
     """The teacher's D features of images (B, 3, H, W) that it sees at `size` pixels."""
     seen = F.interpolate(images, (size, size), mode="bilinear", antialias=True)
     return teacher(seen).float()
+
+
+SMALL = DistillationConfig(  # all ours: half a core-minute a class
+    base_width=8, teacher_size=64, batch_size=8, lr=1e-3, num_steps=200
+)
+PRESETS = {
+    "quick": SMALL,
+    "standard": replace(SMALL, batch_size=16, num_steps=600),
+    "paper": DistillationConfig(),
+}

@@ -38,6 +38,18 @@ from thesislib.training.schedule import cosine_lr, set_lr, sgd, steps_of
 NUM_VIEWS = 2
 TERMS = ("ctr", "pmsacl", "aug", "pos")  # of Eq. (5.1)
 NUM_DIRECTIONS = 8  # neighbours of a patch in Eq. (5.9)
+AFTER_WARM_UP = (  # settings that play no part before the centres are measured
+    "temperature",
+    "alpha",
+    "positive",
+    "terms",
+    "weight_ctr",
+    "weight_pmsacl",
+    "weight_pos",
+    "kappa",
+    "num_centre_images",
+    "centre_momentum",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,30 +1,28 @@
 """Which published cells have a counterpart here, and which of our rows it is.
 
-This is the one table that a new chapter extends. A published cell that no rule
-names reads *not implemented* in the ledger.
+Each chapter declares it in `thesislib/chapters/*/printed.toml`, which the chapter
+itself reads too. A published cell that no chapter declares reads *not implemented*.
 
 The texts print some numbers several times: PaDiM on Hyper-Kvasir stands in Tables
 5.1, 5.9, 7.1 and MSACL-1. A printed cell is laid beside the row that a run states
-for that very cell, and where it states none, beside the row in the home table of
-the quantity (5.1).
+for that very cell; where it states none, beside the same number in another printing
+(`again`, `means`), or beside the row in the home table of the quantity (5.1).
 """
 
 import json
-from collections.abc import Callable, Iterable
+import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from thesislib import paper
+from thesislib.errors import InputError
 from thesislib.paper import Cell
 
-# Home tables of chapter 5, by dataset: where our rows of a quantity stand.
-DETECTION = {
-    "hyperkvasir": "5.1",
-    "lag": "5.2",
-    "liu-colonoscopy": "5.3",
-    "covidx": "5.4",
-}
-LOCALISATION = {"hyperkvasir": "5.6", "lag": "5.7"}
+CHAPTERS = Path(__file__).resolve().parents[1] / "chapters"
+KEYS = {"chapter", "home", "tables", "rows", "parameters", "again", "means"}
 
 
 @dataclass(frozen=True)
@@ -57,16 +55,36 @@ class Counterpart:
         return f"papermill chapters/{self.chapter}.ipynb {output} {options}"
 
 
-@dataclass(frozen=True)
-class Rule:
-    """Cells of one row key in some tables, and where our rows of them stand."""
+@cache
+def declared() -> dict[str, dict[str, Any]]:
+    """Every chapter's declaration, by the name of its notebook.
 
-    chapter: str
-    tables: tuple[str, ...]
-    row: str
-    addresses: tuple[Callable[[Cell], Iterable[Address]], ...]
-    fits: Callable[[Cell], bool] = lambda cell: True
-    parameters: Callable[[Cell], tuple[tuple[str, str], ...]] = lambda cell: ()
+    Raises:
+        InputError: If one holds an entry that nothing reads.
+    """
+    found = {}
+    for path in sorted(CHAPTERS.glob("*/printed.toml")):
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        if unknown := sorted(content.keys() - KEYS):
+            raise InputError(f"{path.parent.name}/{path.name} has {unknown[0]!r}.")
+        found[content["chapter"]] = content
+    return found
+
+
+def tables(chapter: str, what: str) -> dict[str, str]:
+    """Dataset -> the published table that a chapter's rows of one kind stand in."""
+    content = declared()[chapter]
+    return {**content.get("home", {}), **content.get("tables", {})}.get(what, {})
+
+
+def counterpart(cell: Cell) -> Counterpart | None:
+    """Our counterpart of a published cell, None if it is not implemented yet."""
+    for chapter, content in declared().items():
+        if any(_names(rule, cell) for rule in content["rows"]):
+            places = dict.fromkeys(_places(content, cell))
+            parameters = tuple(_parameters(content, cell))
+            return Counterpart(chapter, cell.dataset, tuple(places), parameters)
+    return None
 
 
 def address(
@@ -79,127 +97,57 @@ def address(
     return Address(table, row, json.dumps(found["setting"], sort_keys=True), metric)
 
 
-def home(cell: Cell) -> list[Address]:
-    """Home of a detection or localisation metric of chapter 5."""
-    for tables in (DETECTION, LOCALISATION):
-        table = tables.get(cell.dataset)
-        if table and (found := address(table, cell.row, {}, cell.quantity)):
-            return [found]
-    return []
+def _names(rule: dict[str, Any], cell: Cell) -> bool:
+    """Whether a rule speaks of a cell: its table, its row, what its setting must be,
+    and whether only the proposed method's."""
+    where = rule.get("where", {}).items()
+    return (
+        cell.table in rule["tables"]
+        and cell.row in rule["rows"]
+        and (cell.ours or not rule.get("ours", False))
+        and all(cell.setting.get(key) == value for key, value in where)
+    )
 
 
-def itself(cell: Cell) -> list[Address]:
-    found = address(cell.table, cell.row, cell.setting, cell.metric)
-    return [found] if found else []
+def _places(content: dict[str, Any], cell: Cell) -> Iterator[Address]:
+    """Where our number of a cell may stand, the cell itself first."""
+    mine = None  # a cell of a mere deviation, Table 5.5, is no place for a number
+    if cell.value is not None:
+        mine = address(cell.table, cell.row, cell.setting, cell.metric)
+    found = [mine, *_means(content.get("means", {}), cell)]
+    for group in content.get("again", []):
+        places = [
+            address(table, group["row"], setting, metric)
+            for table, setting, metric in group["places"]
+        ]
+        found += places if mine is not None and mine in places else []
+    if cell.ours or "components" not in cell.setting:  # all terms on: the full method
+        for home in content.get("home", {}).values():
+            table = home.get(cell.dataset)
+            place = table and address(table, cell.row, {}, cell.quantity)
+            if place:
+                found.append(place)
+                break
+    yield from (place for place in found if place is not None)
 
 
-def full(cell: Cell) -> bool:
-    """Whether an ablation row switches every term on: the row of Table 5.1 again."""
-    return cell.ours
-
-
-# Chapter 6 prints a mean over classes again beside the classes, in appendix A.
-MEANS = {"6.1": ("A.2", "A.3", "A.4"), "6.2": ("A.1",), "6.3": ("A.5",)}
-ALL_TERMS = {"components": ["rec", "gac", "inter"]}
-AGAIN = (  # and the full method in its ablations: one quantity, four printings
-    (
-        ("6.1", {"pretrain": "imagenet"}, "auc@cifar10"),
-        ("A.4", {"pretrain": "imagenet"}, "auc@cifar10/mean"),
-        ("6.6", {"train_fraction": 1.0}, "auc@cifar10"),
-        ("6.5", ALL_TERMS, "auc_full"),
-    ),
-    (
-        ("6.2", {"pretrain": "imagenet"}, "auc"),
-        ("A.1", {"pretrain": "imagenet"}, "auc@mvtec/mean"),
-        ("6.6", {"train_fraction": 1.0}, "auc@mvtec"),
-    ),
-    (
-        ("6.6", {"train_fraction": 0.2}, "auc@cifar10"),
-        ("6.5", ALL_TERMS, "auc_small20"),
-    ),
-    (
-        ("6.7", {"contamination": 0.1}, "auc@cifar10"),
-        ("6.5", ALL_TERMS, "auc_contaminated10"),
-    ),
-)
-
-
-def again(cell: Cell) -> list[Address]:
-    """Where else chapter 6 prints the number of this cell."""
-    found = [_mean(cell)]
-    mine = itself(cell)
-    for group in AGAIN if cell.row == "igd" else ():
-        places = [address(table, "igd", *rest) for table, *rest in group]
-        found += places if mine[0] in places else []
-    return [place for place in found if place is not None]
-
-
-def _mean(cell: Cell) -> Address | None:
+def _means(means: dict[str, list[str]], cell: Cell) -> Iterator[Address | None]:
     """The mean over classes in the other of its two tables."""
     setting = {k: v for k, v in cell.setting.items() if k == "pretrain"}
-    for total, by_class in MEANS.items():
+    name = f"{cell.quantity}@{cell.dataset}"
+    for total, by_class in means.items():
         if cell.table == total:
             for table in by_class:
-                metric = f"{cell.quantity}@{cell.dataset}/mean"
-                if found := address(table, cell.row, setting, metric):
-                    return found
+                yield address(table, cell.row, setting, f"{name}/mean")
         elif cell.table in by_class and cell.part == "mean":
-            for metric in (f"{cell.quantity}@{cell.dataset}", cell.quantity):
-                if found := address(total, cell.row, setting, metric):
-                    return found
-    return None
+            yield address(total, cell.row, setting, name)
+            yield address(total, cell.row, setting, cell.quantity)
 
 
-PARTS = {"6.5": "ablation", "6.6": "robustness", "6.7": "robustness"}
-STARTS = {"ssl": "simclr"}  # of chapter 6; Section 6.4.2 cites it as its SSL
-
-
-def igd_run(cell: Cell) -> tuple[tuple[str, str], ...]:
-    """Chapter 6's parameters for a row: the encoder's start, and which part runs."""
-    pretrain = cell.setting["pretrain"]
-    found = [("start", STARTS.get(pretrain, pretrain))]
-    found += [("part", PARTS[cell.table])] if cell.table in PARTS else []
-    return tuple(found)
-
-
-def from_scratch(cell: Cell) -> bool:
-    return cell.setting.get("pretrain") == "scratch"
-
-
-_PADIM = (*DETECTION.values(), *LOCALISATION.values(), "5.9", "MSACL-1", "MSACL-2")
-_BASELINES = ("6.1", "A.2", "A.4")
-_IGD = (*(f"6.{n}" for n in range(1, 8)), *(f"A.{n}" for n in range(1, 6)))
-RULES = (
-    Rule("05_pmsacl", (*_PADIM, "7.1", "7.3"), "padim", (itself, home)),
-    Rule("05_pmsacl", _PADIM, "pmsacl-padim", (itself, home)),
-    Rule("05_pmsacl", ("5.5",), "pmsacl-padim", (home,)),
-    Rule("05_pmsacl", _PADIM, "igd", (itself, home)),
-    Rule("05_pmsacl", _PADIM, "pmsacl-igd", (itself, home)),
-    Rule("05_pmsacl", ("5.5",), "pmsacl-igd", (home,)),
-    Rule("05_pmsacl", ("5.8", "MSACL-3"), "pmsacl-padim", (itself, home), full),
-    Rule("05_pmsacl", ("5.8",), "pmsacl-padim", (itself,)),
-    Rule("05_pmsacl", ("5.9",), "simclr-padim", (itself,)),
-    Rule("06_igd", _IGD, "igd", (itself, again), parameters=igd_run),
-    *(
-        Rule("06_igd", ("6.6", "6.7"), row, (itself,), parameters=igd_run)
-        for row in ("dsvdd", "dsvdd-rec")
-    ),
-    *(
-        Rule("06_igd", _BASELINES, row, (itself, again), from_scratch, igd_run)
-        for row in ("dae", "vae", "kde", "ocsvm", "dsvdd")
-    ),
-)
-
-
-def counterpart(cell: Cell) -> Counterpart | None:
-    """Our counterpart of a published cell, None if it is not implemented yet."""
-    for rule in RULES:
-        if cell.table in rule.tables and cell.row == rule.row and rule.fits(cell):
-            found = [one for find in rule.addresses for one in find(cell)]
-            return Counterpart(
-                rule.chapter,
-                cell.dataset,
-                tuple(dict.fromkeys(found)),
-                rule.parameters(cell),
-            )
-    return None
+def _parameters(content: dict[str, Any], cell: Cell) -> Iterator[tuple[str, str]]:
+    """Parameters of the run that states a cell, from its setting or its table."""
+    for name, rules in content.get("parameters", {}).items():
+        for source, values in rules.items():
+            key = cell.table if source == "table" else cell.setting.get(source)
+            if key in values:
+                yield name, values[key]

@@ -40,12 +40,14 @@ def start(
     """
     given = parameters.read(kind, namespace)
     threads = seeding.use_threads()
+    hashes = given.file_hashes()
     chosen = device.resolve(given.device)
     seeding.be_deterministic(chosen)
     configs = given.resolved_configs()
     located = given.locate(configs)
+    given.run_files()
     settings = {
-        "parameters": _settings(given, located.source),
+        "parameters": _settings(given, located.source, hashes),
         "configs": provenance.private(plain(configs)),
         "fingerprint": located.fingerprint,
     }
@@ -113,12 +115,15 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _settings(given: parameters.ChapterParameters, source: str) -> dict[str, Any]:
-    """Parameters that decide the result."""
+def _settings(
+    given: parameters.ChapterParameters, source: str, hashes: Mapping[str, str]
+) -> dict[str, Any]:
+    """Parameters that decide the result; of files, what they hold."""
     values = plain(given.model_dump())
     kept = {key: value for key, value in values.items() if key not in NOT_SETTINGS}
-    values = {**kept, "source": source, **given.file_hashes()}
-    return provenance.private(values)
+    if not given.methods:
+        kept.pop("methods")
+    return provenance.private({**kept, "source": source, **hashes})
 
 
 def _resolved(
@@ -126,6 +131,8 @@ def _resolved(
 ) -> dict[str, Any]:
     """Parameters as used, without the user's own folders."""
     values = provenance.private(plain(given.model_dump()))
+    if not given.methods:
+        values.pop("methods")
     root = Path(given.data_root).name if given.data_root else ""
     if not root:
         root = "$THESIS_DATA" if os.environ.get("THESIS_DATA") else "data"

@@ -3,6 +3,7 @@
 import ast
 import difflib
 import json
+import runpy
 import sys
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, get_origin
@@ -34,6 +35,8 @@ class ChapterParameters(BaseModel):
         seed: Everything random follows from it.
         device: "auto" is CUDA if there is one, else the CPU.
         overrides: Single settings, `{"pmsacl.epochs": 3}` or that as JSON text.
+        methods: Python files with detectors of one's own, each of which calls
+            `study.method.add_method`.
     """
 
     model_config = ConfigDict(
@@ -51,6 +54,7 @@ class ChapterParameters(BaseModel):
     seed: int = Field(default=0, ge=0, lt=2**31)
     device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     overrides: dict[str, Any] = Field(default_factory=dict)
+    methods: tuple[str, ...] = ()
 
     def configs(self) -> dict[str, Any]:
         """Settings of the preset and reading, name -> frozen dataclass.
@@ -70,13 +74,23 @@ class ChapterParameters(BaseModel):
             InputError: If such a file is not there.
         """
         found = {}
-        for name in self.files:
-            if given := getattr(self, name):
-                path = paths.resolve(given)
+        for name in (*self.files, "methods"):
+            given = getattr(self, name)
+            several = given if isinstance(given, tuple) else (given,)
+            hashes = []
+            for one in filter(None, several):
+                path = paths.resolve(one)
                 if not path.is_file():
-                    raise InputError(f"{name} is {given!r}, which is no file.")
-                found[name] = provenance.sha256_file(path)
+                    raise InputError(f"{name} is {one!r}, which is no file.")
+                hashes.append(provenance.sha256_file(path))
+            if hashes:
+                found[name] = " ".join(hashes)
         return found
+
+    def run_files(self) -> None:
+        """Run the files of `methods`, which add theirs."""
+        for given in self.methods:
+            runpy.run_path(str(paths.resolve(given)))
 
     def image_size(self, configs: Mapping[str, Any]) -> int:
         """Side of the square images in pixels: `data.image_size` of the settings."""

@@ -6,8 +6,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import safetensors.torch
 import torch
 
 from thesislib import paper
@@ -141,6 +143,22 @@ class Run:
         arrays = once(path, about, compute)
         seeding.seed_torch(self.parameters.seed, "once", name, "end")
         return arrays
+
+    def keep_model(self, name: str, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Keep a fitted detector with the run, so that it can score other images.
+
+        Args:
+            name: Unique in the run.
+            tensors: All that the detector needs beside the run's settings.
+        """
+        content = safetensors.torch.save(
+            {key: tensor.contiguous() for key, tensor in tensors.items()}
+        )
+        atomic.write_bytes(self.model_path(name), content)
+
+    def model_path(self, name: str) -> Path:
+        """Where `keep_model` puts a detector."""
+        return self.folder / "models" / f"{safe_name(name)}.safetensors"
 
     def progress(self, total: int, label: str) -> Progress:
         """A progress line for work outside of a training loop."""
@@ -295,6 +313,9 @@ class Run:
         ):
             atomic.write_bytes(self.folder / name, data)
             self._record["files"][name] = provenance.sha256_file(self.folder / name)
+        for path in sorted(self.folder.glob("models/*.safetensors")):
+            name = path.relative_to(self.folder).as_posix()
+            self._record["files"][name] = provenance.sha256_file(path)
         self._record["rows"] = self.rows
         self._record["modules"] = provenance.module_hashes()
         self._record["finished"] = now()

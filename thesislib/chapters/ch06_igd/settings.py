@@ -1,8 +1,4 @@
-"""Chapter 6: what the notebook runs, as parameters, presets and tasks.
-
-A task is one training set: a class that is normal, a part of its images, a share of
-contaminating ones. Every method of the chapter meets the same tasks.
-"""
+"""Chapter 6: parameters, presets, tasks, and what a run leaves out."""
 
 from dataclasses import dataclass, replace
 from itertools import product
@@ -12,19 +8,19 @@ from pydantic import Field
 
 from thesislib import paper
 from thesislib.detectors.dae import ABLATION
-from thesislib.detectors.igd import IGDConfig
+from thesislib.detectors.igd_presets import OSCILLATION, PAPER, SMALL, both_scales, read
 from thesislib.detectors.kde_ocsvm import ShallowConfig
 from thesislib.errors import InputError
-from thesislib.experiments.chapter05 import Chapter05, DataConfig
-from thesislib.experiments.igd_presets import PAPER, SMALL, both_scales
-from thesislib.pretrain import imagenet
-from thesislib.pretrain.distillation import DistillationConfig
+from thesislib.pretrain import distillation, imagenet, presets
+from thesislib.pretrain.patches import PatchesConfig
 from thesislib.ranges import at_least, within
+from thesislib.report.implemented import tables
 from thesislib.runs.parameters import ChapterParameters
+from thesislib.study.task import DataConfig, Task
 
-CLASS_TABLE = {"mnist": "A.2", "fmnist": "A.3", "cifar10": "A.4", "mvtec": "A.1"}
-MEAN_TABLE = {"mnist": "6.1", "fmnist": "6.1", "cifar10": "6.1", "mvtec": "6.2"}
-MEDICAL_TABLE = {"hyperkvasir": "6.4", "lag": "6.4"}
+CLASS_TABLE = tables("06_igd", "classes")
+MEAN_TABLE = tables("06_igd", "mean")
+MEDICAL_TABLE = tables("06_igd", "medical")
 TINY = ("mnist", "fmnist", "cifar10")  # 28 or 32 px: no patches to look at
 QUICK_CLASSES = {"mvtec": ("bottle", "hazelnut", "carpet")}
 THREE = ("0", "6", "9")  # an easy, a hard and a middling class of Fashion-MNIST
@@ -47,14 +43,6 @@ METHODS = (
     *FLOORS,
 )
 CHEAP = ("dsvdd", "kde", "ocsvm", *FLOORS)
-OSCILLATION = {  # what the chapter shows of the Gaussian term, one change at a time
-    "printed": ("no floor, as printed", {"variance_floor": None}),
-    "log-likelihood": (
-        "no floor, log p of Eq. (6.6)",
-        {"variance_floor": None, "gaussian": "log-likelihood"},
-    ),
-    "floor-1": ("floor 1, as the authors' program", {"variance_floor": 1.0}),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,38 +63,6 @@ class StudyConfig:
         within(self, "(0, 1)", "fractions", "contaminations")
         at_least(self, 4, "num_tsne")
         at_least(self, 2, "num_maps", "num_ceiling")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """One training set.
-
-    Attributes:
-        name: Class that is normal; "" where the dataset is one class.
-        fraction: Part of its training images, 0 < f <= 1.
-        contamination: Share of abnormal images in the training set.
-    """
-
-    name: str = ""
-    fraction: float = 1.0
-    contamination: float = 0.0
-
-    @property
-    def stage(self) -> str:
-        """Distinct among a run's tasks; made for names of files."""
-        parts = [f"class-{self.name}"] if self.name else []
-        if self.fraction < 1:
-            parts.append(f"fraction-{self.fraction * 100:g}")
-        if self.contamination:
-            parts.append(f"contamination-{self.contamination * 100:g}")
-        return " ".join(parts) or "all"
-
-    @property
-    def setting(self) -> dict[str, float]:
-        """How the tables tell rows of Tables 6.6 and 6.7 apart."""
-        if self.contamination:
-            return {"contamination": self.contamination}
-        return {"train_fraction": self.fraction} if self.fraction < 1 else {}
 
 
 class Chapter06(ChapterParameters):
@@ -147,27 +103,23 @@ class Chapter06(ChapterParameters):
 
     def configs(self) -> dict[str, Any]:
         """Settings of the preset, in the reading asked for, before overrides."""
-        configs = {"quick": _quick, "standard": _standard, "paper": _paper}[
-            self.preset
-        ](self.dataset)
+        configs = _preset(self.preset, self.dataset)
         if self.start == "imagenet":
             imagenet.require_weights(self.weights)
             if self.reading == "thesis" or "local" in configs:
-                configs["distillation"] = DISTILLATION[self.preset]
+                configs["distillation"] = distillation.PRESETS[self.preset]
             if self.reading != "thesis" and self.dataset in TINY:  # for ResNet-18
                 configs["data"] = replace(configs["data"], image_size=64)
         if self.start in SELF_SUPERVISED:
-            chapter05 = Chapter05(dataset="folder", preset=self.preset).configs()
-            configs[self.start] = chapter05[self.start]
+            configs[self.start] = getattr(presets, self.start)(self.preset)
+            if self.start == "pmsacl":
+                configs["pmsacl"] = presets.read_pmsacl(configs["pmsacl"], "staged")
             if "local" in configs:
-                configs["patches"] = chapter05["patches"]
+                whole = self.preset == "paper"
+                configs["patches"] = PatchesConfig(steps_fraction=1.0 if whole else 0.5)
         for name in ("igd", "local"):
             if name in configs:
                 configs[name] = read(configs[name], self.reading)
-        if self.reading == "code":
-            configs["igd"] = replace(configs["igd"], share_gac=0.9)
-            if "local" in configs:
-                configs["local"] = replace(configs["local"], share_gac=0.1)
         configs["study"] = _study(configs["study"], self.part)
         return configs
 
@@ -193,98 +145,47 @@ class Chapter06(ChapterParameters):
         return configs
 
 
-def read(config: IGDConfig, reading: str) -> IGDConfig:
-    """Settings of IGD in one of the three readings of chapter 6.
-
-    `steady`, the default, floors the variance in the loss, bounds the decoder and lets
-    the learning rate decay; all else is as printed, but that Eq. (6.12) averages over
-    the image. `thesis` is the text to the letter: sums, no floor, bound or decay. Its
-    variance shrinks without end or swings, which the chapter shows.
-    `code` is the authors' program with its bugs left out: floor 1, E-step every ten
-    passes with the variance about the last mean, the mean kept from zero, a fixed
-    zeta, Adam without momentum, flips, the shares 0.9 and 0.1 in the score, and half
-    of each scale. Readings also differ in what `start: imagenet` is; see `distilled`.
-    """
-    if reading == "thesis":
-        return replace(
-            config, pixels="sum", bounded=False, variance_floor=None, lr_power=0.0
-        )
-    if reading == "code":
-        return replace(
-            config,
-            bounded=False,
-            variance_floor=1.0,
-            e_step_every=10,
-            old_mean=True,
-            centre_margin=0.1,
-            zeta=0.2,
-            beta_1=0.0,
-            flip=True,
-        )
-    return config
-
-
 # --- Presets ---------------------------------------------------------------------
 
-SMALL_STUDENT = DistillationConfig(  # all ours: half a core-minute a class
-    base_width=8, teacher_size=64, batch_size=8, lr=1e-3, num_steps=200
-)
-DISTILLATION = {
-    "quick": SMALL_STUDENT,
-    "standard": replace(SMALL_STUDENT, batch_size=16, num_steps=600),
-    "paper": DistillationConfig(),
-}
 
-
-def _paper(dataset: str) -> dict[str, Any]:
-    """The thesis's own networks and schedule, meant for a GPU."""
-    configs = {
-        "data": DataConfig(image_size=32 if dataset in TINY else 256),
-        "igd": PAPER,
-        "shallow": ShallowConfig(),
-        "study": StudyConfig(),
-    }
-    if dataset not in TINY:
-        configs |= both_scales(PAPER)
-    return configs
-
-
-def _standard(dataset: str) -> dict[str, Any]:
-    """Ten classes in 7 to 20 core-minutes: network and schedule are ours."""
+def _preset(preset: str, dataset: str) -> dict[str, Any]:
+    """`paper`: the thesis's own networks and schedule, meant for a GPU. `standard`: ten
+    classes in 7 to 20 core-minutes. `quick`: three classes in two. The networks and
+    schedules of the latter, for 32 or 64 px and two cores, are ours."""
+    tiny = dataset in TINY
+    if preset == "paper":
+        return {
+            "data": DataConfig(image_size=32 if tiny else 256),
+            **({"igd": PAPER} if tiny else both_scales(PAPER)),
+            "shallow": ShallowConfig(),
+            "study": StudyConfig(),
+        }
     study = StudyConfig(oscillation=("printed",))
-    return _small(dataset, num_steps=600, study=study)
-
-
-def _quick(dataset: str) -> dict[str, Any]:
-    """Three classes in two core-minutes."""
-    study = StudyConfig(
-        baselines=CHEAP,
-        ablation=("rec", "rec-gac"),
-        fractions=(0.2,),
-        contaminations=(0.1,),
-        robust=("igd", "dsvdd"),
-        oscillation=("printed",),
-        num_tsne=500,
-        num_maps=16,
-        num_ceiling=800,
-    )
-    return _small(dataset, num_steps=250, study=study)
-
-
-def _small(dataset: str, num_steps: int, study: StudyConfig) -> dict[str, Any]:
-    """Networks and schedules for 32 or 64 px and two cores, all ours."""
-    igd = replace(SMALL, num_steps=num_steps)
-    shallow = ShallowConfig(num_images=1_000)
-    if dataset in TINY:
-        data = DataConfig(
-            image_size=32, num_train=600, num_test_normal=100, num_test_abnormal=900
+    if preset == "quick":
+        study = replace(
+            study,
+            baselines=CHEAP,
+            ablation=("rec", "rec-gac"),
+            fractions=(0.2,),
+            contaminations=(0.1,),
+            robust=("igd", "dsvdd"),
+            num_tsne=500,
+            num_maps=16,
+            num_ceiling=800,
         )
-        return {"data": data, "igd": igd, "shallow": shallow, "study": study}
-    data = DataConfig(
-        image_size=64, num_train=1_200, num_test_normal=250, num_test_abnormal=250
-    )
-    both = both_scales(replace(igd, batch_size=32))  # four times the pixels
-    return {"data": data, **both, "shallow": shallow, "study": study}
+    igd = replace(SMALL, num_steps=250 if preset == "quick" else 600)
+    data = {"image_size": 64, "num_train": 1_200}
+    data |= {"num_test_normal": 250, "num_test_abnormal": 250}
+    if tiny:
+        data = {"image_size": 32, "num_train": 600}
+        data |= {"num_test_normal": 100, "num_test_abnormal": 900}
+    return {
+        "data": DataConfig(**data),
+        # At 64 px an image has four times the pixels.
+        **({"igd": igd} if tiny else both_scales(replace(igd, batch_size=32))),
+        "shallow": ShallowConfig(num_images=1_000),
+        "study": study,
+    }
 
 
 def _study(study: StudyConfig, part: str) -> StudyConfig:
@@ -334,36 +235,48 @@ def class_names(run) -> tuple[str, ...]:
 
 
 def full_tasks(run) -> list[Task]:
-    """Every class of the run with all its images, nothing else among them."""
-    return [Task(name=name) for name in class_names(run)]
-
-
-def robustness_tasks(run) -> list[Task]:
-    """Small and contaminated training sets, Tables 6.6 and 6.7."""
-    study, names = run.configs["study"], class_names(run)
-    small = [Task(name=n, fraction=f) for f, n in product(study.fractions, names)]
-    dirty = [
-        Task(name=n, contamination=c) for c, n in product(study.contaminations, names)
-    ]
-    return small + dirty
-
-
-def reserve(run) -> float:
-    """Contamination whose images no task of the run is judged on.
+    """Every class of the run with all its images, nothing else among them.
 
     Where a dataset's only abnormal images are its test images, those that contaminate
     leave the test set. In part `robustness` the largest contamination's leave it for
     all tasks, so that all are judged on the same images; other parts judge clean
     training sets on the published test set.
     """
-    if run.parameters.part != "robustness":
-        return 0.0
-    return max(run.configs["study"].contaminations, default=0.0)
+    reserve = 0.0
+    if run.parameters.part == "robustness":
+        reserve = max(run.configs["study"].contaminations, default=0.0)
+    return [Task(name=name, reserve=reserve) for name in class_names(run)]
+
+
+def robustness_tasks(run) -> list[Task]:
+    """Small and contaminated training sets, Tables 6.6 and 6.7."""
+    study, tasks = run.configs["study"], full_tasks(run)
+    small = [replace(t, fraction=f) for f, t in product(study.fractions, tasks)]
+    dirty = study.contaminations
+    return small + [replace(t, contamination=c) for c, t in product(dirty, tasks)]
 
 
 def pretrain(run) -> dict[str, str]:
     """The part of every row's setting that says where the encoder comes from."""
     return {"pretrain": PRETRAIN[run.parameters.start]}
+
+
+def printed_tables(run) -> dict[str, Any]:
+    """Where this run's rows may be printed: the means, and the classes beside them.
+
+    With a reserve fewer abnormal images are judged than published: no Table 6.4.
+    """
+    dataset, (task, *_) = run.parameters.dataset, full_tasks(run)
+    if task.name:
+        means = (MEAN_TABLE.get(dataset),)
+        return {"tables": means, "class_table": CLASS_TABLE.get(dataset)}
+    medical = None if task.reserve else MEDICAL_TABLE.get(dataset)
+    return {"tables": (None, medical)}
+
+
+def localisation_tables(run) -> tuple[str | None, str | None]:
+    """Tables of pixel AUROCs, by class and of their mean; MVTec AD alone is printed."""
+    return ("A.5", "6.3") if run.parameters.dataset == "mvtec" else (None, None)
 
 
 def scales(run) -> tuple[str, ...]:
@@ -398,9 +311,8 @@ def left_out(run) -> list[str]:
         ("contaminations", "contaminated training sets (Table 6.7)"),
         ("oscillation", "what becomes of the Gaussian term without its floor"),
     ):
-        if missing := [
-            x for x in getattr(full, field) if x not in getattr(study, field)
-        ]:
+        chosen = getattr(study, field)
+        if missing := [x for x in getattr(full, field) if x not in chosen]:
             why = f"left out by preset {parameters.preset} and part {parameters.part}"
             gone.append(f"{what} ({', '.join(map(str, missing))}): {why}")
     if parameters.dataset in TINY:

@@ -1,26 +1,12 @@
-"""Settings of IGD that chapters 5 and 6 share: the thesis's networks, and ours."""
+"""Pre-training on patches: how the encoder of a local model is made, Section 5.4.2."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from thesislib.detectors.igd import IGDConfig
-from thesislib.pretrain.pmsacl import PMSACLConfig
-from thesislib.pretrain.simclr import SimCLRConfig
 from thesislib.ranges import above
 
-Pretraining = TypeVar("Pretraining", PMSACLConfig, SimCLRConfig)
-
-FLOOR = 10.0
-"""Least variance in the loss; ours. It only fixes the scale of z against the other
-terms. Chosen among 0.1, 1, 10 and 100 on Fashion-MNIST training images of classes 2, 6
-and 8, where 10 gave the highest mean AUROC."""
-
-PAPER = IGDConfig(variance_floor=FLOOR)
-SMALL = replace(  # plain blocks of 16 to 64 channels, ten times the learning rate
-    PAPER, base_width=8, critic_width=4, residual=False, lr=1e-3
-)
-PATCH = {"patch_size": 32, "stride": 16}  # pixels, of the local model; methods' code
+Config = TypeVar("Config")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +32,7 @@ class PatchesConfig:
         above(self, 0, "steps_fraction", "lr")
 
 
-def on_patches(config: Pretraining, configs: Mapping[str, Any]) -> Pretraining:
+def on_patches(config: Config, configs: Mapping[str, Any]) -> Config:
     """Settings of a pre-training on patches.
 
     Args:
@@ -65,8 +51,3 @@ def on_patches(config: Pretraining, configs: Mapping[str, Any]) -> Pretraining:
         num_steps=shorter(config.num_steps),
         lr=config.lr if patches.lr is None else patches.lr,
     )
-
-
-def both_scales(config: IGDConfig) -> dict[str, IGDConfig]:
-    """Global and local model of the same settings."""
-    return {"igd": config, "local": replace(config, **PATCH)}

@@ -3,12 +3,14 @@
 import numpy as np
 
 from thesislib import paper
-from thesislib.experiments import chapter06
-from thesislib.experiments.chapter06_tables import printed_in, run_method
-from thesislib.experiments.one_class import data_of
-from thesislib.experiments.tables import estimate_html, table_html
+from thesislib.chapters.ch06_igd import methods, settings
 from thesislib.metrics import accuracy, image
 from thesislib.metrics.image import Estimate
+from thesislib.study import units
+from thesislib.study.html import estimate_html, table_html
+from thesislib.study.method import detect
+from thesislib.study.task import data_of
+from thesislib.study.units import printed_in
 
 BY_CLASS, MEAN = "A.1", "6.2"  # tables
 FLOOR = "all-abnormal"  # row of a detector that calls every image abnormal
@@ -27,9 +29,10 @@ def at_one_half(run) -> str:
             "<p>The thesis judges MVTec AD alone by an accuracy at a fixed score "
             "(Section 6.4.2), so there is none here.</p>"
         )
-    tasks = chapter06.full_tasks(run)
+    tasks = settings.full_tasks(run)
     labels = [data_of(run, task).test_labels for task in tasks]
-    scores = [run_method(run, "igd", task, maps=True).scores for task in tasks]
+    igd = methods.method(run, "igd")
+    scores = [detect(run, igd, task).scores for task in tasks]
     found = accuracy.over_classes(labels, scores)
     floor = accuracy.over_classes(labels, [np.ones(len(one)) for one in labels])
     _record(run, tasks, found)
@@ -78,7 +81,7 @@ def at_one_half(run) -> str:
 
 def score_words(run) -> str:
     """What the score is a sum or a mean of in this run, and how far it can go."""
-    config, number = run.configs["igd"], len(chapter06.scales(run))
+    config, number = run.configs["igd"], len(settings.scales(run))
     if config.share_gac is not None:
         return "the score is a weighted mean of its terms, from 0 to about 1"
     over = f"over {number} scales" if number > 1 else "of one scale"
@@ -89,7 +92,7 @@ def score_words(run) -> str:
 
 def _record(run, tasks, found: tuple[list[Estimate], Estimate]) -> None:
     """Rows of Tables A.1 and 6.2, or ours alone where they print no such start."""
-    setting = chapter06.pretrain(run)
+    setting = settings.pretrain(run)
     by_class, mean = (printed_in(table, "igd", setting) for table in (BY_CLASS, MEAN))
     for task, estimate in zip(tasks, found[0], strict=True):
         metric = f"accuracy@mvtec/{task.name}"
@@ -106,8 +109,8 @@ def _record_floor(run, tasks, labels, floor: tuple[list[Estimate], Estimate]) ->
     """
     each, mean = floor
     for task, label, estimate in zip(tasks, labels, each, strict=True):
-        ids, metric = data_of(run, task).test_ids, f"accuracy@mvtec/{task.name}"
-        run.add_scores(FLOOR, {"class": task.name}, ids, label, np.ones(len(ids)))
+        data, metric = data_of(run, task), f"accuracy@mvtec/{task.name}"
+        units.add_scores(run, data, FLOOR, {"class": task.name}, np.ones(len(label)))
         run.add_row(None, FLOOR, {}, metric, estimate.value, n=estimate.n)
     run.add_row(None, FLOOR, {}, "accuracy@mvtec", mean.value, n=mean.n)
 

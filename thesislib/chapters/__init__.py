@@ -1,0 +1,1 @@
+"""One folder a chapter: what is that chapter's own, nothing else."""

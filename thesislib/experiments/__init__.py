@@ -1,1 +1,0 @@
-"""Experiments: rows of the thesis's tables as pre-training plus detector."""

@@ -1,0 +1,1 @@
+"""What all chapters share: tasks, methods, units, and the sections made of them."""

@@ -1,0 +1,104 @@
+"""What no method may be proud of: naive baselines on the same images."""
+
+import hashlib
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from thesislib.datasets import baselines, phantoms
+from thesislib.detectors.scales import Detector, Scores
+from thesislib.metrics import image
+from thesislib.metrics.image import Estimate
+from thesislib.report.tables import beside
+from thesislib.study.method import Method
+from thesislib.study.task import Task, data_of
+from thesislib.study.units import IMAGE
+
+FLOORS = {  # row key of a naive baseline: what it is
+    "nn-statistics": "nearest normal image, intensity statistics",
+    "nn-thumbnails-16": "nearest normal image, 16 px thumbnails",
+    "nn-thumbnails-32": "nearest normal image, 32 px thumbnails",
+    "logistic-statistics": "logistic regression on statistics, with labels",
+    "cnn-ceiling": "small network trained on labelled phantoms",
+}
+FEATURES = {  # of the one-class nearest neighbours
+    "nn-statistics": baselines.statistics_features,
+    "nn-thumbnails-16": partial(baselines.thumbnails, size=16),
+    "nn-thumbnails-32": partial(baselines.thumbnails, size=32),
+}
+
+
+def floor(run, data, key: str) -> np.ndarray:
+    """Scores of the test images by a naive baseline, (M,)."""
+    test, seed = data.test.pixels, run.parameters.seed
+    if key == "logistic-statistics":
+        statistics = baselines.statistics_features(test)
+        return baselines.supervised_logistic(statistics, data.test_labels, seed)
+    if key == "cnn-ceiling":
+        return _ceiling(run, test)
+    features = FEATURES[key]
+    nearest = baselines.one_class_nearest_neighbour
+    return nearest(features(data.train.pixels), features(test))
+
+
+def method(key: str, **given: Any) -> Method:
+    """A floor as a row beside the methods, where classes are normal in their turn."""
+
+    def fit(run, task: Task) -> Detector:
+        def score(model, batches, config, maps: bool) -> Scores:
+            with run.stage(f"{key} {task.stage}"):
+                scores = floor(run, data_of(run, task), key)
+            return Scores(torch.as_tensor(scores, dtype=torch.float64), None)
+
+        return Detector({key: None}, {key: None}, score)
+
+    label = f"floor: {FLOORS[key]}"
+    return Method(key=key, label=label, stage=key, fit=fit, **given)
+
+
+def rows(run) -> dict[str, Estimate]:
+    """Record the floors of a dataset that is one class, and the F1 of calling every
+    test image abnormal.
+
+    Returns:
+        Row key -> AUROC; `all-abnormal` -> F1.
+    """
+    data = run.data
+    keys = [k for k in FLOORS if k != "cnn-ceiling" or data.source == "phantom"]
+    with run.stage("naive baselines"):
+        scores = run.once("floors", lambda: {k: floor(run, data, k) for k in keys})
+    found = {key: IMAGE.add(run, data, key, scores[key])["auc"] for key in keys}
+    f1 = image.f1_all_abnormal(data.test_labels)
+    run.add_row(None, "all-abnormal", {}, "f1", f1, n=len(data.test_labels))
+    return found | {"all-abnormal": Estimate(f1, f1, f1, len(data.test_labels))}
+
+
+def table(run) -> str:
+    """The naive baselines, a table of ours alone; where classes take turns they stand
+    beside the methods."""
+    if getattr(run.data, "class_names", None):
+        return "<p>The floors stand beside the methods, class by class.</p>"
+    f1 = rows(run)["all-abnormal"].value
+    html = beside(
+        run.rows,
+        None,
+        metrics=("auc",),
+        names=FLOORS,
+        partial=run.located.partial,
+        title="Baselines that know nothing of lesions.",
+    )
+    return f"{html}<p>Calling every test image abnormal has an F1 of {f1:.3f}.</p>"
+
+
+def _ceiling(run, test: np.ndarray) -> np.ndarray:
+    """Scores of a small network trained on labelled phantoms of its own draw."""
+    name = f"ceiling/{run.data.modality}/{run.parameters.seed}"
+    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7])
+    count = run.configs["study"].num_ceiling
+    abnormal = torch.arange(count) % 2 == 1
+    drawn = phantoms.generate(run.data.modality, count, test.shape[-1], seed, abnormal)
+    return baselines.supervised_cnn_scores(
+        np.asarray(drawn.images), abnormal.numpy(), test, run.parameters.seed
+    )

@@ -1,0 +1,350 @@
+"""The sections of pictures: examples, losses, maps of features, heatmaps, decisions."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from thesislib.figures import curves, embedding, explorer, panels
+from thesislib.figures import one_class as figures
+from thesislib.study.detection import threshold
+from thesislib.study.encoders import Encoder, features, in_colour, trained
+from thesislib.study.html import not_run
+from thesislib.study.localisation import SCALES
+from thesislib.study.method import Detection, Method, added, detect
+from thesislib.study.task import WHOLE, Task, data_of
+from thesislib.study.units import add_distance_ratio
+from thesislib.training import seeding
+
+
+def words(counts: Mapping[str, int]) -> str:
+    """Numbers of images in words: "60,000 train, 10,000 test"."""
+    return ", ".join(f"{number:,} {name}" for name, number in counts.items())
+
+
+def describe(run, setup: str, *more: str) -> str:
+    """The run in a few lines of Markdown: data, counts, settings.
+
+    Args:
+        setup: What was trained, a phrase after preset, reading and seed.
+        more: Further paragraphs.
+    """
+    data, parameters = run.data, run.parameters
+    lines = [f"**{data.name}**, {data.source} data: {words(data.counts)}."]
+    if data.source == "phantom":
+        lines.append(
+            f"The real dataset is not used here; a {data.modality} *phantom* stands in "
+            "for it, and every figure and row says so."
+        )
+    elif data.partial:
+        published = words(data.published_counts or {})
+        lines.append(f"The counts differ from the published ones ({published}).")
+    lines.append(
+        f"Preset `{parameters.preset}`, reading `{parameters.reading}`, seed "
+        f"{parameters.seed}: {setup}."
+    )
+    lines += more
+    if run.sealed:
+        lines.append("This run was sealed before; its results are read back.")
+    return "\n\n".join(lines)
+
+
+def some_of_each(labels: np.ndarray, number: int = 6) -> np.ndarray:
+    """Indices of normal and then abnormal images, at equal steps."""
+    chosen = []
+    for label in (0, 1):
+        found = np.flatnonzero(labels == label)
+        places = np.linspace(0, len(found) - 1, min(number, len(found))).astype(int)
+        chosen.append(found[places])
+    return np.concatenate(chosen)
+
+
+def _masks(data, indices: np.ndarray) -> np.ndarray | None:
+    return None if data.test_masks is None else data.test_masks[indices]
+
+
+def examples(run, task: Task = WHOLE, of: str = "") -> str:
+    """Normal and abnormal test images.
+
+    Args:
+        of: " of the first class" where a class is normal in its turn.
+    """
+    data = data_of(run, task)
+    chosen = some_of_each(data.test_labels)
+    fig = panels.examples(
+        data.test.take(chosen),
+        data.test_labels[chosen],
+        masks=_masks(data, chosen),
+        kinds=[data.test_kinds[index] for index in chosen],
+    )
+    outlined = "" if data.test_masks is None else ", their masks outlined"
+    return run.figure(
+        fig,
+        "examples",
+        alt=f"Normal and abnormal test images{of}.",
+        caption=f"Test images{of}: normal above, abnormal below{outlined}.",
+    )
+
+
+def losses(
+    run,
+    history: Sequence[Mapping[str, float]],
+    terms: Mapping[str, str],
+    what: str,
+    events: Mapping[int, str] | None = None,
+):
+    """The terms of a loss by step, each on its own scale.
+
+    Args:
+        terms: Name in the history -> title.
+        what: What the terms are of, a phrase.
+        events: Step -> what happens there.
+    """
+    shown = {title: {name: title} for name, title in terms.items()}
+    return run.figure(
+        curves.panels(history, shown, events, ncols=2),
+        "losses",
+        alt=f"{what}, by optimiser step.",
+        caption=f"{what}, each on its own scale.",
+    )
+
+
+# --- What the encoders see ---------------------------------------------------------
+
+
+def sample_of_each(run, task: Task = WHOLE) -> np.ndarray:
+    """Indices of the test images in a t-SNE figure: half normal, half abnormal."""
+    labels = data_of(run, task).test_labels
+    half = run.configs["study"].num_tsne // 2
+    random = np.random.default_rng(seeding.derive(run.parameters.seed, "t-SNE"))
+    chosen = [
+        random.permutation(np.flatnonzero(labels == label))[:half] for label in (0, 1)
+    ]
+    return np.sort(np.concatenate(chosen))
+
+
+def sample_of_all(run) -> np.ndarray:
+    """Indices of the test images in a t-SNE figure, a seeded sample of all."""
+    wanted = run.configs["study"].num_tsne
+    random = np.random.default_rng(run.parameters.seed)
+    return np.sort(random.permutation(len(run.data.test_labels))[:wanted])
+
+
+def tsne(
+    run,
+    features: Mapping[str, np.ndarray],
+    groups: Sequence[str],
+    labels: np.ndarray,
+    caption: str,
+):
+    """t-SNE maps of features, with the distances that they are meant to show.
+
+    Args:
+        features: Label -> (n, D).
+        groups: What each image is, (n,).
+        labels: 0 normal, 1 abnormal, (n,).
+    """
+    seed = run.parameters.seed
+    fig = embedding.tsne_panels(
+        {label: embedding.tsne(f, seed=seed) for label, f in features.items()},
+        list(groups),
+        {label: embedding.separation(f, labels) for label, f in features.items()},
+        ncols=2,
+    )
+    alt = f"t-SNE maps of test images for {', '.join(features)}, normal and abnormal."
+    return run.figure(fig, "tsne", alt=alt, caption=caption)
+
+
+def tsne_of_encoders(
+    run, encoders: Sequence[Encoder], row: Callable[[Encoder], str], figure: str
+):
+    """t-SNE of what encoders make of test images, and the ratio of distances as a row.
+
+    Args:
+        row: Row key of an encoder.
+        figure: The thesis's figure, "5.6".
+    """
+    data, chosen = run.data, sample_of_all(run)
+    labels, found = data.test_labels[chosen], {}
+    for encoder in encoders:
+        images = in_colour(data.test)
+        found[encoder.label] = features(trained(run, encoder).model, images, chosen)
+        add_distance_ratio(run, row(encoder), found[encoder.label], labels)
+    kinds = [data.test_kinds[index] for index in chosen]
+    caption = f"t-SNE of encoder features of test images, as Figure {figure}."
+    return tsne(run, found, kinds, labels, caption)
+
+
+# --- Maps ------------------------------------------------------------------------
+
+
+def _spread(labels: np.ndarray, found: Detection, per_class: int) -> np.ndarray:
+    """Which of the kept maps to draw: each class at equal steps through its scores.
+
+    Returns:
+        Indices into `found.shown`.
+    """
+    labels, scores = labels[found.shown], found.scores[found.shown]
+    chosen = [
+        panels.spread_over_ranks(np.flatnonzero(labels == label), scores, per_class)
+        for label in (0, 1)
+    ]
+    return np.concatenate(chosen)
+
+
+def heatmaps(
+    run, method: Method | None, what: str, name: str = "heatmaps", task: Task = WHOLE
+) -> str:
+    """A method's own anomaly maps beside the images, on one colour scale.
+
+    Args:
+        method: None where this run has none.
+        what: For the caption: which figure this is, and what the map is made of.
+        name: Of the file.
+    """
+    if method is None or (scale := detect(run, method, task).scale) is None:
+        return not_run(f"this run has no maps, {what}", ".")
+    found, data = detect(run, method, task), data_of(run, task)
+    rows = _spread(data.test_labels, found, 4)
+    shown = found.shown[rows]
+    fig = panels.heatmaps(
+        data.test.take(shown),
+        found.maps[scale][rows],
+        _masks(data, shown),
+        found.scores[shown],
+        data.test_labels[shown],
+        scale=found.ends[scale],
+    )
+    outlined = "" if data.test_masks is None else "; outlined: the ground truth"
+    return run.figure(
+        fig,
+        name,
+        alt=f"Test images with the anomaly maps of {method.label} on one colour scale.",
+        caption=f"Anomaly maps of {method.label} {what}; one colour scale for normal "
+        f"and abnormal images{outlined}.",
+    ).data
+
+
+def of_added(run) -> str:
+    """Maps of the methods that a reader added; nothing where there are none."""
+    return "".join(
+        heatmaps(run, method, "", f"heatmaps-{method.key}")
+        for method in added()
+        if detect(run, method).scale
+    )
+
+
+def scale_heatmaps(run, method: Method, caption: str, task: Task = WHOLE):
+    """The maps of each scale side by side."""
+    found, data = detect(run, method, task), data_of(run, task)
+    rows = _spread(data.test_labels, found, 4)
+    places = found.shown[rows]
+    fig = figures.scale_heatmaps(
+        data.test.take(places),
+        {SCALES[s]: m[rows] for s, m in found.maps.items()},
+        {SCALES[s]: e for s, e in found.ends.items()},
+        _masks(data, places),
+        data.test_labels[places],
+        found.scores[places],
+    )
+    alt = "Test images with the maps of each scale."
+    return run.figure(fig, "heatmaps", alt=alt, caption=caption)
+
+
+def gallery(
+    run, method: Method | None, what: str, name: str, per_group: int = 4
+) -> str:
+    """Right and wrong decisions at the median threshold of the validation draws.
+
+    Args:
+        method: None where this run has none.
+        what: For the caption: which figure this is.
+        name: Of the file.
+    """
+    if method is None:
+        return not_run(f"decisions{what}: this run has no such detector", ".")
+    found, data = detect(run, method), run.data
+    shown = found.shown
+    fig = panels.gallery(
+        data.test.take(shown),
+        data.test_labels[shown],
+        found.scores[shown],
+        threshold(run, found),
+        _masks(data, shown),
+        per_group=per_group,
+    )
+    return run.figure(
+        fig,
+        name,
+        alt=f"Test images by decision of {method.label}: right and wrong, normal and "
+        "abnormal.",
+        caption=f"Decisions of {method.label} with scores{what}.",
+    ).data
+
+
+def explore(run, method: Method, task: Task = WHOLE):
+    """The explorer: a threshold to move, images to choose, without a kernel."""
+    found, data = detect(run, method, task), data_of(run, task)
+    shown = found.shown
+    return explorer.explorer_html(
+        data.test.take(shown),
+        found.maps[found.scale],
+        _masks(data, shown),
+        data.test_labels[shown],
+        found.scores[shown],
+        [data.test_ids[index] for index in shown],
+        threshold(run, found, task),
+        found.ends[found.scale],
+        kinds=[data.test_kinds[index] for index in shown],
+        all_labels=data.test_labels,
+        all_scores=found.scores,
+        mark=run.mark,
+    )
+
+
+# --- What a decoder makes of images ------------------------------------------------
+
+
+def reconstructions(
+    run,
+    rebuild: Callable[[torch.Tensor], torch.Tensor],
+    caption: str,
+    task: Task = WHOLE,
+    name: str = "reconstructions",
+):
+    """Test images, what a model makes of them, and the absolute difference.
+
+    Args:
+        rebuild: (n, C, H, W) to (n, C, H, W) in [0, 1].
+    """
+    data = data_of(run, task)
+    chosen = some_of_each(data.test_labels)
+    images = data.test.take(chosen)
+    with torch.no_grad():
+        rebuilt = rebuild(images).clamp(0, 1).cpu().numpy()
+    rows = {"image": images, "reconstruction": rebuilt}
+    rows["difference"] = abs(images.cpu().numpy() - rebuilt)
+    labels = data.test_labels[chosen]
+    fig = figures.image_rows(rows, ["abnormal" if y else "normal" for y in labels])
+    alt = "Test images, their reconstructions and the absolute difference."
+    return run.figure(fig, name, alt=alt, caption=caption)
+
+
+def score_terms(
+    run, found: Detection, terms: Mapping[str, str], caption: str, task: Task
+):
+    """The two terms of a score against each other.
+
+    Args:
+        terms: Name in the detection -> name of the axis.
+    """
+    drawn: dict[str, Any] = {title: found.terms[name] for name, title in terms.items()}
+    fig = figures.score_terms(data_of(run, task).test_labels, drawn)
+    alt = f"{' against '.join(terms.values())} for every test image."
+    return run.figure(fig, "terms", alt=alt, caption=caption)
+
+
+def bullets(phrases: Sequence[str]) -> str:
+    """What a run leaves out, as Markdown."""
+    return "\n".join(f"- {phrase}" for phrase in phrases)
