@@ -20,7 +20,7 @@ import torch
 
 from thesislib.datasets import phantoms
 from thesislib.datasets.bank import ImageBank
-from thesislib.experiments.chapter05 import Chapter05
+from thesislib.chapters.ch05_pmsacl.settings import Chapter05
 from thesislib.pretrain import pmsacl
 from thesislib.training.loop import Loop
 

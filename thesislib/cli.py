@@ -106,6 +106,27 @@ def runs_record(given: argparse.Namespace) -> int:
     return 0
 
 
+def score(given: argparse.Namespace) -> int:
+    """Score images of your own by the detector of a sealed run."""
+    from thesislib import scoring
+
+    loaded = scoring.load(
+        given.run,
+        given.method or "",
+        of_class=given.of_class or "",
+        methods=given.methods,
+        device_name=given.device,
+    )
+    files = scoring.list_files(given.images)
+    to = given.to or Path("scores") / Path(given.run).name
+    table, above = scoring.write(loaded, files, to, maps=not given.no_maps)
+    print(
+        f"{len(files)} images by {loaded.label}: {above} at or above the threshold "
+        f"{loaded.threshold:.4g}. {table}\n{scoring.NOT_FOR}"
+    )
+    return 0
+
+
 def ledger(given: argparse.Namespace) -> int:
     """Print every published number beside ours."""
     from thesislib.report import ledger
@@ -158,6 +179,20 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="leave out rows without a published counterpart; the record says so",
     )
+
+    scored = _add(commands, "score", score)
+    scored.add_argument("run", metavar="RUN", help="a sealed run, below results/")
+    scored.add_argument(
+        "images", metavar="IMAGES", nargs="+", help="image files, or folders of them"
+    )
+    scored.add_argument("--method", help="row key; default the chapter's own method")
+    scored.add_argument("--of-class", help="normal class, where several took turns")
+    scored.add_argument(
+        "--methods", metavar="FILE", nargs="*", default=[], help="files of own methods"
+    )
+    scored.add_argument("--to", type=Path, help="folder; default scores/RUN")
+    scored.add_argument("--no-maps", action="store_true", help="the table alone")
+    scored.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
 
     found = _add(commands, "ledger", ledger)
     found.add_argument("--json", action="store_true", help="everything, as JSON")

@@ -60,7 +60,7 @@ def covidx(made, counts=COVIDX, size=256, **changes):
 
 def test_the_published_images_of_covidx_are_the_adapters(made):
     from thesislib.datasets.covidx import Covidx
-    from thesislib.experiments.chapter05 import DataConfig
+    from thesislib.study.task import DataConfig
 
     found = covidx(made, Covidx.published, DataConfig().image_size)
 
@@ -79,7 +79,7 @@ def configured(made, **changes):
 
 
 def test_the_paper_preset_has_the_printed_settings(made):
-    from thesislib.experiments.chapter05 import Chapter05
+    from thesislib.chapters.ch05_pmsacl.settings import Chapter05
     from thesislib.runs.overrides import plain
 
     configs = plain(Chapter05(preset="paper").configs())

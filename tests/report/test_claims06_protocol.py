@@ -102,7 +102,8 @@ def configured(made, *configs, **changes):
 
 def test_the_presets_of_both_chapters_are_the_printed_settings(made):
     """As a run states them: the package's own configuration, in the record's form."""
-    from thesislib.experiments.chapter06 import DISTILLATION, Chapter06
+    from thesislib.chapters.ch06_igd.settings import Chapter06
+    from thesislib.pretrain.distillation import PRESETS as DISTILLATION
     from thesislib.runs.overrides import plain
 
     given = {"dataset": "mvtec", "preset": "paper", "start": "simclr"}

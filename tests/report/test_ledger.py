@@ -454,7 +454,7 @@ def test_implemented_cells_are_cells_of_the_datasets_tables():
 
 def test_the_commands_of_chapter_6_are_ones_that_it_takes():
     """Parameters have the names and values of the chapter's own class."""
-    from thesislib.experiments.chapter06 import Chapter06
+    from thesislib.chapters.ch06_igd.settings import Chapter06
 
     for cell in paper.cells():
         found = counterpart(cell)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, fields
 import pytest
 
 from thesislib import runs
+from thesislib.chapters.ch05_pmsacl.settings import Chapter05
+from thesislib.chapters.ch06_igd.settings import Chapter06
 from thesislib.errors import InputError
-from thesislib.experiments.chapter05 import Chapter05
-from thesislib.experiments.chapter06 import Chapter06
 from thesislib.ranges import above, at_least, within
 from thesislib.runs import overrides as override_rules
 

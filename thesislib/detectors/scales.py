@@ -89,7 +89,7 @@ class Detector(nn.Module):
             for scale, one in found.items()
             if scale != BOTH
             for term in one._fields
-            if term not in ("score", "maps")
+            if term not in ("score", "maps") and getattr(one, term) is not None
         }
         return Scored(list(found.values())[-1].score, drawn, terms)
 

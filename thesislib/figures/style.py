@@ -159,6 +159,12 @@ def marks(fig: Figure) -> list[str]:
     return [t.get_text() for t in fig.texts if t.get_gid() == _MARK]
 
 
+def map_colours() -> np.ndarray:
+    """The colours of anomaly maps, low to high, (256, 3), uint8."""
+    scale = mpl.colormaps[HEAT](np.arange(256), bytes=True)
+    return np.ascontiguousarray(scale[:, :3])
+
+
 def number(value: float, digits: int = 3) -> str:
     """A number for a label: significant digits, a true minus, "–" where missing."""
     if value is None or not np.isfinite(value):

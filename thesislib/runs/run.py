@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import safetensors.torch
@@ -144,21 +143,20 @@ class Run:
         seeding.seed_torch(self.parameters.seed, "once", name, "end")
         return arrays
 
-    def keep_model(self, name: str, tensors: Mapping[str, torch.Tensor]) -> None:
+    def keep_model(
+        self, name: str, tensors: Mapping[str, torch.Tensor], about: Mapping[str, Any]
+    ) -> None:
         """Keep a fitted detector with the run, so that it can score other images.
 
         Args:
             name: Unique in the run.
             tensors: All that the detector needs beside the run's settings.
+            about: What a reader of its scores needs to know, JSON-able.
         """
-        content = safetensors.torch.save(
-            {key: tensor.contiguous() for key, tensor in tensors.items()}
-        )
-        atomic.write_bytes(self.model_path(name), content)
-
-    def model_path(self, name: str) -> Path:
-        """Where `keep_model` puts a detector."""
-        return self.folder / "models" / f"{safe_name(name)}.safetensors"
+        whole = {key: tensor.contiguous() for key, tensor in tensors.items()}
+        content = safetensors.torch.save(whole, {"about": records.canonical(about)})
+        path = self.folder / "models" / f"{safe_name(name)}.safetensors"
+        atomic.write_bytes(path, content)
 
     def progress(self, total: int, label: str) -> Progress:
         """A progress line for work outside of a training loop."""

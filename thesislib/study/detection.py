@@ -7,7 +7,6 @@ import numpy as np
 
 from thesislib import paper
 from thesislib.figures import curves, style
-from thesislib.metrics import image
 from thesislib.metrics.image import Estimate
 from thesislib.metrics.seeds import holm
 from thesislib.report.tables import beside
@@ -19,7 +18,7 @@ from thesislib.study.html import (
     p_html,
     table_html,
 )
-from thesislib.study.method import Detection, Method, added, detect
+from thesislib.study.method import Method, added, detect, threshold
 from thesislib.study.task import WHOLE, Task, data_of
 from thesislib.study.units import IMAGE
 
@@ -258,16 +257,10 @@ def histogram(run, method: Method):
     found = detect(run, method)
     fig, ax = style.subplots(height=3.4)
     labels = run.data.test_labels
-    curves.score_histogram(ax, labels, found.scores, threshold(run, found))
+    curves.score_histogram(ax, labels, found.scores, threshold(run, found.scores))
     return run.figure(
         fig,
         "histogram",
         alt="Scores of normal and abnormal test images, and the threshold.",
         caption=f"Image scores of {method.label}, and the threshold of Section 5.4.3.",
     )
-
-
-def threshold(run, found: Detection, task: Task = WHOLE) -> float:
-    """Median threshold of the validation draws of Section 5.4.3."""
-    labels = data_of(run, task).test_labels
-    return image.protocol_50_50(labels, found.scores, run.parameters.seed)["threshold"]

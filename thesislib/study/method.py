@@ -11,7 +11,7 @@ from thesislib.detectors.scales import Detector, Scores
 from thesislib.errors import InputError
 from thesislib.figures.explorer import choose
 from thesislib.figures.panels import map_scale
-from thesislib.metrics import localisation
+from thesislib.metrics import image, localisation
 from thesislib.metrics.image import Estimate
 from thesislib.metrics.per_image import aurocs_of_images
 from thesislib.metrics.pixel import PixelHistogram
@@ -102,15 +102,32 @@ def detect(run, method: Method, task: Task = WHOLE, *, maps: bool = True) -> Det
         with run.stage(f"scores {name}"):
             arrays = _arrays(run, method, detector, data_of(run, task), maps)
         if maps and method.blank and len(detector.models) == len(detector.by_scale):
-            run.keep_model(model_name(method.key, task), detector.tensors())
+            file = " ".join(filter(None, (method.key, task.stage)))
+            run.keep_model(file, detector.tensors(), _about(run, method, task, arrays))
         return arrays
 
     return kept(run, ("detection", name), lambda: _detection(run.once(name, compute)))
 
 
-def model_name(key: str, task: Task) -> str:
-    """File in a run's folder that holds a fitted detector, without its ending."""
-    return " ".join(filter(None, (key, task.stage)))
+def threshold(run, scores: np.ndarray, task: Task = WHOLE) -> float:
+    """Median threshold of the validation draws of Section 5.4.3."""
+    labels = data_of(run, task).test_labels
+    return image.protocol_50_50(labels, scores, run.parameters.seed)["threshold"]
+
+
+def _about(run, method: Method, task: Task, arrays: dict) -> dict[str, Any]:
+    """What a reader of a kept detector's scores needs to know."""
+    images, ends = data_of(run, task).train, [k for k in arrays if k[:5] == "ends/"]
+    return {
+        "row": method.key,
+        "label": method.label,
+        "class": task.name,
+        "channels": images.channels,
+        "image_size": images.image_size,
+        "batch_size": method.batch_size,
+        "threshold": str(threshold(run, arrays["scores"], task)),
+        "map_ends": arrays[ends[-1]].tolist() if ends else None,
+    }
 
 
 def _arrays(run, method, detector, data, maps: bool) -> dict[str, np.ndarray]:

@@ -8,11 +8,10 @@ import torch
 
 from thesislib.figures import curves, embedding, explorer, panels
 from thesislib.figures import one_class as figures
-from thesislib.study.detection import threshold
 from thesislib.study.encoders import Encoder, features, in_colour, trained
 from thesislib.study.html import not_run
 from thesislib.study.localisation import SCALES
-from thesislib.study.method import Detection, Method, added, detect
+from thesislib.study.method import Detection, Method, added, detect, threshold
 from thesislib.study.task import WHOLE, Task, data_of
 from thesislib.study.units import add_distance_ratio
 from thesislib.training import seeding
@@ -270,7 +269,7 @@ def gallery(
         data.test.take(shown),
         data.test_labels[shown],
         found.scores[shown],
-        threshold(run, found),
+        threshold(run, found.scores),
         _masks(data, shown),
         per_group=per_group,
     )
@@ -294,7 +293,7 @@ def explore(run, method: Method, task: Task = WHOLE):
         data.test_labels[shown],
         found.scores[shown],
         [data.test_ids[index] for index in shown],
-        threshold(run, found, task),
+        threshold(run, found.scores, task),
         found.ends[found.scale],
         kinds=[data.test_kinds[index] for index in shown],
         all_labels=data.test_labels,

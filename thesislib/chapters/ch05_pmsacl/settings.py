@@ -161,3 +161,6 @@ def left_out(run) -> list[str]:
     if run.data.test_masks is None:
         gone.append("localisation: the dataset has no masks")
     return gone
+
+
+PARAMETERS = Chapter05

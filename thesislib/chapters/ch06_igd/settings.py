@@ -337,3 +337,6 @@ def expected_rows(run) -> list[tuple[str | None, str]]:
     table = CLASS_TABLE.get(run.parameters.dataset) if named else None
     printed = table and paper.find_row(table, "igd", pretrain(run))
     return [(table if printed else None, "igd")]
+
+
+PARAMETERS = Chapter06

@@ -7,11 +7,13 @@ import pytest
 
 from thesislib import paper, runs
 from thesislib.augment.strong import STRONG
-from thesislib.experiments import chapter05, chapter05_comparisons, chapter05_figures
-from thesislib.experiments.recipes import Detection
+from thesislib.chapters.ch05_pmsacl import methods as chapter05
+from thesislib.chapters.ch05_pmsacl.settings import Chapter05
 from thesislib.figures import panels
 from thesislib.metrics import image
 from thesislib.report import text
+from thesislib.study import pictures, variants
+from thesislib.study.method import Detection
 
 SETTINGS = {
     "data.num_train": 16,
@@ -27,16 +29,15 @@ def start(tmp_path, monkeypatch):
     """Start a run on a phantom; every variant of it is detected by chance."""
     for name in ("RESULTS", "DATA", "CACHE"):
         monkeypatch.setenv(f"THESIS_{name}", str(tmp_path / name.lower()))
-    monkeypatch.setattr(
-        chapter05_comparisons.recipes,
-        "detect",
-        lambda run, recipe: detected(run, len(recipe.label)),
-    )
+    for module in (pictures, variants):
+        monkeypatch.setattr(
+            module, "detect", lambda run, method: detected(run, len(method.label))
+        )
     started = []
 
     def start(dataset):
         given = {"dataset": dataset, "source": "phantom", "overrides": SETTINGS}
-        started.append(runs.start(chapter05.Chapter05, given))
+        started.append(runs.start(Chapter05, given))
         return started[-1]
 
     yield start
@@ -49,10 +50,8 @@ def detected(run, seed):
     return Detection(
         scores=scores + run.data.test_labels,
         shown=np.arange(20, 100),
-        maps=np.zeros((80, 2, 2), np.float32),
-        scale=(0.0, 1.0),
-        pixels=None,
-        groups={},
+        maps={"padim": np.zeros((80, 2, 2), np.float32)},
+        ends={"padim": (0.0, 1.0)},
     )
 
 
@@ -66,7 +65,7 @@ def drawn(monkeypatch, run, draw):
         return show(fig, *args, **kwargs)
 
     monkeypatch.setattr(run, "figure", keep)
-    html = draw(run, detected(run, 0))
+    html = draw(run)
     ax = figures[0].axes[0]
     return ax, html, {line.get_label(): line for line in ax.lines if diamond(line)}
 
@@ -89,9 +88,7 @@ def test_figure_5_7_shows_the_points_of_the_text(start, monkeypatch, dataset, nu
     expected = re.findall(r"(MedMix|[a-z]+)(?: about)? (0\.\d+)", points)
     assert len(expected) == number
 
-    ax, html, diamonds = drawn(
-        monkeypatch, start(dataset), chapter05_comparisons.strong
-    )
+    ax, html, diamonds = drawn(monkeypatch, start(dataset), chapter05.strong_table)
 
     assert set(diamonds) == ({"published, IGD (real data)"} if number else set())
     rows = [tick.get_text().removeprefix("2×2 ") for tick in ax.get_yticklabels()]
@@ -113,9 +110,7 @@ def test_figure_5_8_shows_the_point_of_hyper_kvasir(start, monkeypatch, dataset)
     value = paper.published("5.1", "pmsacl-padim", {}, "auc")
     assert f"Table 5.1 has {value}" in best
 
-    _, html, diamonds = drawn(
-        monkeypatch, start(dataset), chapter05_comparisons.numbers_of_classes
-    )
+    _, html, diamonds = drawn(monkeypatch, start(dataset), chapter05.classes_table)
 
     points = [(*line.get_xdata(), *line.get_ydata()) for line in diamonds.values()]
     assert points == ([(count, value)] if dataset == "hyperkvasir" else [])
@@ -126,8 +121,8 @@ def test_figure_5_8_shows_the_point_of_hyper_kvasir(start, monkeypatch, dataset)
 def test_rows_carry_the_names_that_the_claims_ask_for(start):
     run = start("lag")
 
-    chapter05_comparisons.strong(run, detected(run, 0))
-    chapter05_comparisons.numbers_of_classes(run, detected(run, 0))
+    chapter05.strong_table(run)
+    chapter05.classes_table(run)
 
     settings = [row["setting"] for row in run.rows]
     assert {s["strong"] for s in settings if "strong" in s} == set(STRONG)
@@ -136,7 +131,8 @@ def test_rows_carry_the_names_that_the_claims_ask_for(start):
 
 def test_decisions_are_made_at_the_detectors_own_threshold(start, monkeypatch):
     run = start("hyperkvasir")
-    igd, seen = detected(run, 1), []
+    method = {m.key: m for m in chapter05.methods(run)}[chapter05.PMSACL_IGD]
+    igd, seen = detected(run, len(method.label)), []
     draw = panels.gallery
 
     def watched(*given, **more):
@@ -145,7 +141,7 @@ def test_decisions_are_made_at_the_detectors_own_threshold(start, monkeypatch):
 
     monkeypatch.setattr(panels, "gallery", watched)
 
-    html = chapter05_figures.gallery(run, igd, "IGD")
+    html = pictures.gallery(run, method, ", as Figure 5.5", "gallery-igd")
 
     draws = image.protocol_50_50(run.data.test_labels, igd.scores, run.parameters.seed)
     _, labels, scores, threshold, _ = seen[0]
@@ -156,7 +152,7 @@ def test_decisions_are_made_at_the_detectors_own_threshold(start, monkeypatch):
 
 
 def test_a_detector_that_was_not_run_has_no_gallery(start):
-    html = chapter05_figures.gallery(start("lag"), None, "IGD")
+    html = pictures.gallery(start("lag"), None, "", "gallery-igd")
 
     assert "Not run" in html
     assert "<figure" not in html

@@ -6,9 +6,14 @@ import pytest
 import torch
 
 from thesislib import runs
+from thesislib.chapters.ch05_pmsacl import figures
+from thesislib.chapters.ch05_pmsacl import methods as chapter05
+from thesislib.chapters.ch05_pmsacl.settings import Chapter05
 from thesislib.errors import InputError
-from thesislib.experiments import chapter05, chapter05_figures, chapter05_igd, recipes
-from thesislib.experiments.chapter05 import Chapter05
+from thesislib.study import encoders
+from thesislib.study.detectors import encoder_of_scale
+from thesislib.study.method import detect
+from thesislib.study.task import WHOLE
 
 TINY = {
     "data.num_train": 16,
@@ -58,17 +63,17 @@ def stages(run):
 
 def test_the_local_model_stands_on_an_encoder_of_patches(start):
     run = start()
-    recipe = chapter05.main(run)
-    padim = recipes.trained(run, recipe).encoder
+    main = chapter05.encoders(run)["pmsacl"]
+    padim = encoders.trained(run, main).model
     found = {
-        scale: chapter05_igd.model_of(run, recipe, scale).encoder
-        for scale in chapter05_igd.SCALES
+        scale: chapter05.igd(run, main).model(run, WHOLE, scale).model.encoder
+        for scale in chapter05.SCALES
     }
-    patches = chapter05_igd.pretraining(run, recipe, "local")
+    patches = main.on_patches(run.configs)
 
     assert patches.config.patch_size == run.configs["local"].patch_size == 32
     assert same(found["igd"].backbone, padim)
-    assert same(found["local"].backbone, recipes.trained(run, patches).encoder)
+    assert same(found["local"].backbone, encoders.trained(run, patches).model)
     assert not same(found["local"].backbone, padim)
     assert not any(p.requires_grad for p in found["local"].backbone.parameters())
     assert {"pmsacl-local", "pmsacl-local-warm-up"} <= stages(run)
@@ -77,55 +82,58 @@ def test_the_local_model_stands_on_an_encoder_of_patches(start):
 def test_every_row_has_encoders_of_one_kind_at_both_scales(start):
     run = start()
     kinds = {}
-    for recipe in [chapter05.main(run), *chapter05.baselines(run)]:
-        patches = chapter05_igd.pretraining(run, recipe, "local")
-        assert chapter05_igd.pretraining(run, recipe, "igd") is recipe
-        kinds[recipe.stage] = patches
-        if recipe.config:
-            assert patches.stage == f"{recipe.stage}-local"
-            assert type(patches.config) is type(recipe.config)
-            assert (patches.config.patch_size, recipe.config.patch_size) == (32, None)
-            assert patches.config.num_steps == recipe.config.num_steps // 2
+    for encoder in chapter05.encoders(run).values():
+        patches = encoder_of_scale(run, encoder, "local")
+        assert encoder_of_scale(run, encoder, "igd") is encoder
+        kinds[encoder.stage] = patches
+        if encoder.config:
+            assert patches.stage == f"{encoder.stage}-local"
+            assert type(patches.config) is type(encoder.config)
+            assert (patches.config.patch_size, encoder.config.patch_size) == (32, None)
+            assert patches.config.num_steps == encoder.config.num_steps // 2
 
     assert kinds["pmsacl-class-only"].config.terms == ("aug",)
     assert kinds["pmsacl"].config.terms == ("ctr", "pmsacl", "aug", "pos")
-    assert kinds["untrained"] in chapter05.baselines(run)  # the same at both scales
-    simclr = recipes.trained(run, kinds["simclr"]).encoder
-    assert not same(simclr, recipes.untrained(run))
+    same_at_both = chapter05.encoders(run).values()
+    assert kinds["untrained"] in same_at_both
+    simclr = encoders.trained(run, kinds["simclr"]).model
+    assert not same(simclr, encoders.untrained(run, kinds["simclr"].base_width))
     assert "simclr-local" in stages(run)
 
 
 def test_liu_s_frames_have_a_global_model_alone(start):
     run = start(dataset="liu-colonoscopy")
-    chapter05_igd.detect(run, chapter05.main(run))
+    named = {method.key: method for method in chapter05.methods(run)}
+    detect(run, named[chapter05.PMSACL_IGD])
 
-    assert chapter05_igd.scales(run) == ("igd",)
+    main = chapter05.encoders(run)["pmsacl"]
+    assert tuple(chapter05.igd(run, main).configs) == ("igd",)
     assert stages(run) == {"pmsacl", "pmsacl-warm-up", "igd/pmsacl"}
-    assert "no local model" in chapter05_figures.patch_losses(run)
+    assert "no local model" in figures.patch_losses(run)
     assert stages(run) == {"pmsacl", "pmsacl-warm-up", "igd/pmsacl"}
 
 
 def test_the_figure_shows_both_trainings(start, monkeypatch):
     run, drawn = start(), []
     monkeypatch.setattr(
-        chapter05_figures.curves,
+        figures.curves,
         "panels",
         lambda history, groups, **how: drawn.append((history, groups)),
     )
     monkeypatch.setattr(type(run), "figure", lambda self, fig, name, **text: Text(text))
-    says = chapter05_figures.patch_losses(run)
+    says = figures.patch_losses(run)
 
     ((history, groups),) = drawn
     assert "2 steps of 4" in says and "32 px" in says
     assert [len(keys) for keys in groups.values()] == [3, 3]
     for name in ("images", "patches"):
-        recipe = chapter05_igd.pretraining(
-            run, chapter05.main(run), "local" if name == "patches" else "igd"
-        )
+        main = chapter05.encoders(run)["pmsacl"]
+        scale = "local" if name == "patches" else "igd"
+        encoder = encoder_of_scale(run, main, scale)
         for term in ("aug", "pos"):
             key = f"{term} {name}"
             shown = [row[key] for row in history if key in row]
-            trained = recipes.trained(run, recipe).history
+            trained = encoders.trained(run, encoder).history
             assert shown == [row[term] for row in trained if term in row]
             assert shown
 
@@ -139,4 +147,5 @@ def test_images_without_room_for_pairs_are_refused_in_one_sentence(start):
     run = start({"data.image_size": 48})
 
     with pytest.raises(InputError, match=r"patch_size must lie in 4\.\.24 for pairs"):
-        chapter05_igd.model_of(run, chapter05.main(run), "local")
+        main = chapter05.encoders(run)["pmsacl"]
+        chapter05.igd(run, main).model(run, WHOLE, "local")

@@ -6,11 +6,12 @@ from typing import get_args
 import pytest
 import torch
 
+from thesislib.chapters.ch05_pmsacl.settings import Chapter05
 from thesislib.datasets.bank import ImageBank
 from thesislib.errors import InputError
-from thesislib.experiments.chapter05 import Chapter05, read
-from thesislib.experiments.igd_presets import on_patches
 from thesislib.pretrain import pmsacl, simclr
+from thesislib.pretrain.patches import on_patches
+from thesislib.pretrain.presets import read_pmsacl as read
 from thesislib.runs import parameters
 from thesislib.training.loop import Loop
 

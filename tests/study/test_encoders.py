@@ -1,4 +1,4 @@
-"""A warm-up that several recipes share takes each of them where its own would."""
+"""A warm-up that several encoders share takes each of them where its own would."""
 
 from contextlib import nullcontext
 from dataclasses import replace
@@ -9,14 +9,14 @@ import torch
 
 from thesislib.datasets.bank import ImageBank
 from thesislib.detectors.igd import IGDConfig
+from thesislib.detectors.igd_presets import both_scales
 from thesislib.errors import InputError
-from thesislib.experiments import recipes
-from thesislib.experiments.chapter05_igd import pretraining
-from thesislib.experiments.igd_presets import PatchesConfig, both_scales, on_patches
-from thesislib.experiments.recipes import AFTER_WARM_UP, Recipe
 from thesislib.pretrain import pmsacl
-from thesislib.pretrain.pmsacl import PMSACL, PMSACLConfig
+from thesislib.pretrain.patches import PatchesConfig, on_patches
+from thesislib.pretrain.pmsacl import AFTER_WARM_UP, PMSACL, PMSACLConfig
 from thesislib.pretrain.simclr import SimCLRConfig
+from thesislib.study import encoders
+from thesislib.study.encoders import encoder_of
 from thesislib.training.loop import Loop
 
 TINY = PMSACLConfig(
@@ -55,7 +55,7 @@ EARLIER = {  # and of some that play in it
 
 
 class Run:
-    """What recipes need of a run, with a checkpoint after every step."""
+    """What encoders need of a run, with a checkpoint after every step."""
 
     def __init__(self, folder):
         self.parameters = SimpleNamespace(seed=0, start="scratch", weights="")
@@ -88,21 +88,20 @@ class Run:
         )
 
 
-def recipe(stage="pmsacl", **changed):
-    config = replace(TINY, **changed)
-    return Recipe(stage=stage, row=stage, label=stage, method="pmsacl", config=config)
+def encoder(stage="pmsacl", **changed):
+    return encoder_of("pmsacl", replace(TINY, **changed), stage=stage, label=stage)
 
 
-CLASS_ONLY = recipe("pmsacl-class-only", terms=("aug",))
+CLASS_ONLY = encoder("pmsacl-class-only", terms=("aug",))
 
 
 def weights(trained):
-    return torch.cat([p.flatten() for p in trained.encoder.state_dict().values()])
+    return torch.cat([p.flatten() for p in trained.model.state_dict().values()])
 
 
 def on_patches_of(run, of=None):
-    """The recipe for IGD's local model, 4 steps of which 2 are warm-up."""
-    return pretraining(run, of or recipe(), "local")
+    """The encoder of IGD's local model, 4 steps of which 2 are warm-up."""
+    return (of or encoder()).on_patches(run.configs)
 
 
 @pytest.fixture
@@ -120,11 +119,11 @@ def steps_taken(monkeypatch):
 
 
 def test_a_shared_warm_up_gives_the_bits_of_an_own_one(tmp_path, steps_taken):
-    alone = recipes.trained(Run(tmp_path / "alone"), CLASS_ONLY)
+    alone = encoders.trained(Run(tmp_path / "alone"), CLASS_ONLY)
     assert len(steps_taken) == 6
     both = Run(tmp_path / "both")
-    method = recipes.trained(both, recipe())
-    second = recipes.trained(both, CLASS_ONLY)
+    method = encoders.trained(both, encoder())
+    second = encoders.trained(both, CLASS_ONLY)
 
     assert len(steps_taken) == 6 + 6 + 3  # the twin took its second half alone
     assert torch.equal(weights(second), weights(alone))
@@ -143,7 +142,7 @@ def test_an_interrupted_training_ends_in_the_same_bits(
     tmp_path, monkeypatch, stopped_at
 ):
     whole = Run(tmp_path / "whole")
-    expected = [weights(recipes.trained(whole, r)) for r in (recipe(), CLASS_ONLY)]
+    expected = [weights(encoders.trained(whole, r)) for r in (encoder(), CLASS_ONLY)]
     losses, calls = pmsacl.losses, []
 
     def stops(*args):
@@ -155,10 +154,10 @@ def test_an_interrupted_training_ends_in_the_same_bits(
     monkeypatch.setattr(pmsacl, "losses", stops)
     cut = tmp_path / "cut"
     with pytest.raises(KeyboardInterrupt):
-        for one in (recipe(), CLASS_ONLY):
-            recipes.trained(Run(cut), one)
+        for one in (encoder(), CLASS_ONLY):
+            encoders.trained(Run(cut), one)
     run = Run(cut)
-    found = [recipes.trained(run, one) for one in (recipe(), CLASS_ONLY)]
+    found = [encoders.trained(run, one) for one in (encoder(), CLASS_ONLY)]
 
     assert len(calls) == 6 + 3 + 1  # no step but the interrupted one is done again
     for trained, bits in zip(found, expected, strict=True):
@@ -184,22 +183,22 @@ def test_later_settings_leave_the_warm_up_as_it_is(tmp_path, name):
         states.append(file.read_bytes())
 
     assert states[0] == states[1]
-    assert recipes.warm_up_stage(run, recipe("other", **{name: LATER[name]})) == (
+    assert encoders.warm_up_stage(run, encoder("other", **{name: LATER[name]})) == (
         "pmsacl-warm-up"
     )
 
 
 @pytest.mark.parametrize("name", EARLIER)
 def test_another_warm_up_is_not_shared(tmp_path, name):
-    other = recipe("other", **{name: EARLIER[name]})
+    other = encoder("other", **{name: EARLIER[name]})
 
-    assert recipes.warm_up_stage(Run(tmp_path), other) == "other-warm-up"
+    assert encoders.warm_up_stage(Run(tmp_path), other) == "other-warm-up"
 
 
 def test_patches_are_another_training_with_stages_of_its_own(tmp_path, steps_taken):
     run = Run(tmp_path)
-    whole = recipes.trained(run, recipe())
-    patches = recipes.trained(run, on_patches_of(run))
+    whole = encoders.trained(run, encoder())
+    patches = encoders.trained(run, on_patches_of(run))
 
     assert {path.name for path in tmp_path.iterdir()} == {
         "pmsacl",
@@ -217,10 +216,10 @@ def test_patches_are_another_training_with_stages_of_its_own(tmp_path, steps_tak
 
 
 def test_images_train_as_if_there_were_no_patches(tmp_path):
-    alone = recipes.trained(Run(tmp_path / "alone"), recipe())
+    alone = encoders.trained(Run(tmp_path / "alone"), encoder())
     run = Run(tmp_path / "both")
-    recipes.trained(run, on_patches_of(run))
-    after = recipes.trained(run, recipe())
+    encoders.trained(run, on_patches_of(run))
+    after = encoders.trained(run, encoder())
 
     assert torch.equal(weights(after), weights(alone))
     assert after.history == alone.history
@@ -229,7 +228,7 @@ def test_images_train_as_if_there_were_no_patches(tmp_path):
 @pytest.mark.parametrize("stopped_at", [1, 3])
 def test_interrupted_patches_end_in_the_same_bits(tmp_path, monkeypatch, stopped_at):
     whole = Run(tmp_path / "whole")
-    expected = recipes.trained(whole, on_patches_of(whole))
+    expected = encoders.trained(whole, on_patches_of(whole))
     losses, calls = pmsacl.losses, []
 
     def stops(*args):
@@ -241,9 +240,9 @@ def test_interrupted_patches_end_in_the_same_bits(tmp_path, monkeypatch, stopped
     monkeypatch.setattr(pmsacl, "losses", stops)
     run = Run(tmp_path / "cut")
     with pytest.raises(KeyboardInterrupt):
-        recipes.trained(run, on_patches_of(run))
+        encoders.trained(run, on_patches_of(run))
     again = Run(tmp_path / "cut")
-    found = recipes.trained(again, on_patches_of(again))
+    found = encoders.trained(again, on_patches_of(again))
 
     assert len(calls) == 4 + 1
     assert torch.equal(weights(found), weights(expected))
@@ -254,11 +253,11 @@ def test_patches_have_a_shared_warm_up_of_their_own(tmp_path, steps_taken):
     run = Run(tmp_path)
     both = [on_patches_of(run), on_patches_of(run, CLASS_ONLY)]
     for one in both:
-        recipes.trained(run, one)
-    other = on_patches_of(run, recipe("other", lr=0.1))
+        encoders.trained(run, one)
+    other = on_patches_of(run, encoder("other", lr=0.1))
 
     assert len(steps_taken) == 4 + 2  # the twin took its second half alone
-    assert [recipes.warm_up_stage(run, one) for one in (*both, other)] == [
+    assert [encoders.warm_up_stage(run, one) for one in (*both, other)] == [
         "pmsacl-local-warm-up",
         "pmsacl-local-warm-up",
         "other-local-warm-up",
@@ -287,10 +286,10 @@ def test_patches_need_steps():
         PatchesConfig(steps_fraction=0)
 
 
-def test_a_recipe_without_warm_up_has_no_stage_for_it(tmp_path):
-    literal = recipe("literal", warm_up=0.0)
-    trained = recipes.trained(run := Run(tmp_path), literal)
+def test_an_encoder_without_warm_up_has_no_stage_for_it(tmp_path):
+    literal = encoder("literal", warm_up=0.0)
+    trained = encoders.trained(run := Run(tmp_path), literal)
 
-    assert recipes.warm_up_stage(run, literal) is None
+    assert encoders.warm_up_stage(run, literal) is None
     assert [path.name for path in tmp_path.iterdir()] == ["literal"]
     assert len(trained.history) == 6

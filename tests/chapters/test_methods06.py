@@ -10,20 +10,18 @@ import pytest
 import torch
 from PIL import Image
 
-from thesislib import runs
+from thesislib import paper, runs
+from thesislib.chapters.ch06_igd import accuracy, figures, settings
+from thesislib.chapters.ch06_igd import methods as chapter06
+from thesislib.chapters.ch06_igd.settings import Chapter06
 from thesislib.detectors import igd_scores
-from thesislib.experiments import (
-    chapter06_accuracy,
-    chapter06_figures,
-    chapter06_tables,
-    one_class,
-    one_class_baselines,
-)
-from thesislib.experiments.chapter06 import Chapter06, Task
-from thesislib.experiments.one_class import Detection
 from thesislib.nn.resnet import ResNet18, load_weights
 from thesislib.pretrain.distillation import Student
 from thesislib.runs.run import Run
+from thesislib.study import detection, localisation, pictures, variants
+from thesislib.study.detectors import variant
+from thesislib.study.method import Detection, Method, detect
+from thesislib.study.task import Task, data_of
 from thesislib.training.loop import Loop
 
 DATA = {"data.num_train": 16, "data.num_test_normal": 4, "data.num_test_abnormal": 12}
@@ -62,24 +60,35 @@ def weights(home):
 def guessing(monkeypatch):
     """Methods that answer at random in place of trained ones."""
 
-    def guess(run, *what, **maps):
-        (task,) = (one for one in what if isinstance(one, Task))
-        seed = sum(map(ord, repr(what)))
-        scores = np.random.default_rng(seed).normal(
-            size=len(one_class.data_of(run, task).test_labels)
-        )
-        return Detection(
-            scores=scores,
-            terms={},
-            shown=np.array([]),
-            maps={},
-            ends={},
-            pixels={},
-            images={},
-        )
+    def guess(run, method, task, **maps):
+        seed = sum(map(ord, f"{method.stage} {task}"))
+        labels = data_of(run, task).test_labels
+        return Detection(scores=np.random.default_rng(seed).normal(size=len(labels)))
 
-    monkeypatch.setattr(one_class, "detect_igd", guess)
-    monkeypatch.setattr(chapter06_tables.one_class_baselines, "detect", guess)
+    answering(monkeypatch, guess)
+    return guess
+
+
+def answering(monkeypatch, answer):
+    for module in (accuracy, detection, localisation, pictures, variants):
+        monkeypatch.setattr(module, "detect", answer)
+
+
+def main_rows(run):
+    """Record the rows of all methods on all tasks, as the notebook does."""
+    rows, tasks = chapter06.methods(run), settings.full_tasks(run)
+    return detection.rows(run, rows, tasks, **settings.printed_tables(run))
+
+
+def igd_model(run, task, scale="igd", name="", change=None):
+    """IGD of one scale, trained on a task."""
+    network = chapter06.igd(run)
+    network = variant(network, name, change) if name else network
+    return network.model(run, task, scale)
+
+
+def detect_igd(run, task):
+    return detect(run, chapter06.method(run, "igd"), task, maps=False)
 
 
 def published(run, row=None):
@@ -108,14 +117,12 @@ def all_recomputed(run):
 def test_rows_from_imagenet_stand_in_tables_6_1_and_a_3(start, weights, guessing):
     given = {"start": "imagenet", "weights": weights, "classes": ("0", "6")}
     run = start(DATA, **given)
-    chapter06_tables.main_rows(run)
+    main_rows(run)
 
     assert published(run) == {
         ("A.3", "igd", "auc@fmnist/0"): 0.908,
         ("A.3", "igd", "auc@fmnist/6"): pytest.approx(
-            chapter06_tables.paper.published(
-                "A.3", "igd", {"pretrain": "imagenet"}, "auc@fmnist/6"
-            )
+            paper.published("A.3", "igd", {"pretrain": "imagenet"}, "auc@fmnist/6")
         ),
         ("6.1", "igd", "auc@fmnist"): 0.9357,
     }
@@ -126,7 +133,7 @@ def test_rows_from_imagenet_stand_in_tables_6_1_and_a_3(start, weights, guessing
 
 def test_rows_from_scratch_have_a_published_mean_only(start, guessing):
     run = start(DATA, classes=("0", "6"))
-    chapter06_tables.main_rows(run)
+    main_rows(run)
 
     assert published(run) == {("6.1", "igd", "auc@fmnist"): 0.9201}
     classes = {row["metric"] for row in run.rows if row["table"] is None}
@@ -136,7 +143,7 @@ def test_rows_from_scratch_have_a_published_mean_only(start, guessing):
 
 def test_the_mean_over_classes_is_the_mean_of_their_rows(start, guessing):
     run = start(DATA, classes=("0", "3", "6"))
-    found = chapter06_tables.main_rows(run)
+    found = main_rows(run)
 
     for row, (each, mean) in found.items():
         values = {r["metric"]: r["value"] for r in run.rows if r["row"] == row}
@@ -148,9 +155,9 @@ def test_the_mean_over_classes_is_the_mean_of_their_rows(start, guessing):
 def test_studies_of_cifar10_stand_in_tables_6_5_to_6_7(start, weights, guessing):
     given = {"start": "imagenet", "weights": weights, "part": "all"}
     run = start(DATA, dataset="cifar10", classes=("0", "1"), **given)
-    chapter06_tables.main_rows(run)
-    chapter06_tables.ablation(run)
-    chapter06_tables.robustness(run)
+    main_rows(run)
+    chapter06.ablation_table(run)
+    chapter06.robustness_table(run)
     cells = published(run)
 
     for address, value in {
@@ -180,9 +187,9 @@ def test_a_dataset_that_is_one_class_has_rows_of_every_part(
     protocol, and with it Table 6.4, is left."""
     given = {"start": "imagenet", "weights": weights, "part": part}
     run = start(DATA | {"data.num_train": 40}, dataset="hyperkvasir", **given)
-    chapter06_tables.main_rows(run)
-    chapter06_tables.ablation(run)
-    chapter06_tables.robustness(run)
+    main_rows(run)
+    chapter06.ablation_table(run)
+    chapter06.robustness_table(run)
 
     table = {("6.4", "igd", "auc@hyperkvasir"): 0.931}
     assert published(run, "igd") == ({} if part == "robustness" else table)
@@ -229,17 +236,18 @@ def _paint(folder, number, random, suffix=""):
 @pytest.fixture
 def scored(guessing, monkeypatch):
     """IGD with the scores above."""
-    guess = one_class.detect_igd
 
-    def known(run, task, *what, **maps):
-        found = guess(run, task, *what, **maps)
-        labels, scores = one_class.data_of(run, task).test_labels, SCORES[task.name]
+    def known(run, method, task, **maps):
+        found = guessing(run, method, task, **maps)
+        if method.key != "igd":
+            return found
+        labels, scores = data_of(run, task).test_labels, SCORES[task.name]
         num_normal = COUNTS[task.name][0]
         found.scores[labels == 0] = scores[:num_normal]
         found.scores[labels == 1] = scores[num_normal:]
         return found
 
-    monkeypatch.setattr(one_class, "detect_igd", known)
+    answering(monkeypatch, known)
 
 
 def cells_of(html):
@@ -251,8 +259,8 @@ def cells_of(html):
 def test_accuracy_stands_in_tables_a_1_and_6_2(start, weights, industrial, scored):
     given = {"dataset": "mvtec", "source": "real", "data_root": industrial}
     run = start({}, start="imagenet", weights=weights, preset="standard", **given)
-    chapter06_tables.main_rows(run)
-    html = chapter06_accuracy.at_one_half(run)
+    main_rows(run)
+    html = accuracy.at_one_half(run)
     rows = {(r["row"], r["metric"]): r for r in run.rows if "accuracy" in r["metric"]}
 
     assert {
@@ -291,8 +299,8 @@ def test_accuracy_from_scratch_and_of_some_classes_is_ours_alone(
 ):
     given = {"dataset": "mvtec", "source": "real", "data_root": industrial}
     run = start({}, classes=("bottle", "grid"), reading="code", **given)
-    chapter06_tables.main_rows(run)
-    html = chapter06_accuracy.at_one_half(run)
+    main_rows(run)
+    html = accuracy.at_one_half(run)
 
     rows = [r for r in run.rows if r["row"] == "igd" and "accuracy" in r["metric"]]
     assert {(r["table"], r["metric"]) for r in rows} == {
@@ -307,7 +315,7 @@ def test_accuracy_from_scratch_and_of_some_classes_is_ours_alone(
 
 def test_other_readings_say_what_the_score_adds_up(start):
     def words(**given):
-        return chapter06_accuracy.score_words(start(DATA, **given))
+        return accuracy.score_words(start(DATA, **given))
 
     assert words() == "the score adds up two terms of one scale, from 0 to about 2"
     literal = words(dataset="hyperkvasir", reading="thesis")
@@ -317,7 +325,7 @@ def test_other_readings_say_what_the_score_adds_up(start):
 def test_only_mvtec_is_judged_at_a_fixed_score(start, guessing):
     run = start(DATA)
 
-    assert "MVTec AD alone" in chapter06_accuracy.at_one_half(run)
+    assert "MVTec AD alone" in accuracy.at_one_half(run)
     assert run.rows == []
 
 
@@ -328,16 +336,17 @@ def test_only_the_code_takes_the_mean_of_both_scales(start, reading):
     run = start(overrides, dataset="hyperkvasir", reading=reading)
     task = Task()
     models = {
-        scale: (one_class.igd_model(run, task, scale).model, run.configs[scale])
+        scale: (igd_model(run, task, scale).model, run.configs[scale])
         for scale in ("igd", "local")
     }
-    data = one_class.data_of(run, task)
+    data = data_of(run, task)
 
     each = [
         igd_scores.score(model, data.test.batches(8), config).score.numpy()
         for model, config in models.values()
     ]
-    both = one_class.scored(models, data, 0)["scores"]
+    detector = chapter06.igd(run).fit(run, task)
+    both = detector.score(lambda: data.test.batches(8), maps=False).scores
 
     weight = {"steady": 1.0, "code": 0.5}[reading]
     np.testing.assert_allclose(both, weight * (each[0] + each[1]), rtol=1e-5)
@@ -349,15 +358,15 @@ def test_only_the_code_takes_the_mean_of_both_scales(start, reading):
 def test_methods_share_the_data_of_a_task(start):
     run, seen = start(TINY), []
 
-    def look(data):
-        seen.append(data)
-        return np.arange(len(data.test_labels))
+    def look(run, task):
+        seen.append(data_of(run, task))
+        return chapter06.method(run, "nn-statistics").fit(run, task)
 
     for name in ("one", "other"):
-        one_class.detect(run, Task(name="6"), name, look)
+        detect(run, Method(key=name, label=name, stage=name, fit=look), Task(name="6"))
 
     assert seen[0] is seen[1]
-    assert one_class.data_of(run, Task(name="0")) is not seen[0]
+    assert data_of(run, Task(name="0")) is not seen[0]
 
 
 def stopping(monkeypatch, stage, index):
@@ -384,19 +393,19 @@ def test_a_killed_run_resumes_to_the_same_scores(start, monkeypatch, home, stage
     given = {"classes": ("0", "6")}
     overrides = TINY | {"study.baselines": ["dsvdd"]}
     whole = start(overrides, **given)
-    expected = chapter06_tables.main_rows(whole)
+    expected = main_rows(whole)
 
     monkeypatch.setenv("THESIS_RESULTS", str(home / "other"))
     killed = start(overrides, **given)
     with monkeypatch.context() as patch:
         stopping(patch, stage, 3)
         with pytest.raises(KeyboardInterrupt):
-            chapter06_tables.main_rows(killed)
+            main_rows(killed)
     killed.close()
     resumed = start(overrides, **given)
     begun = stopping(monkeypatch, "", 0)
 
-    assert chapter06_tables.main_rows(resumed) == expected
+    assert main_rows(resumed) == expected
     assert resumed.rows == whole.rows
     assert resumed._scores.text() == whole._scores.text()
     assert begun[:2] == [(stage, 2), (stage, 3)]  # no step before the checkpoint's
@@ -421,10 +430,10 @@ def test_a_pretrained_encoder_is_frozen_and_its_linear_layer_learns(
     overrides = TINY | SHORT[method]
     run = start(overrides, start=method, classes=("6",), part="ablation")
     task = Task(name="6")
-    backbone = one_class.backbone_of(run, task)
+    backbone = chapter06.backbone(run, task, "igd")
     before = {name: w.clone() for name, w in backbone.state_dict().items()}
 
-    trained = one_class.igd_model(run, task)
+    trained = igd_model(run, task)
 
     assert [row["step"] for row in trained.history] == [0, 1, 2, 3]
     encoder = trained.model.encoder
@@ -433,7 +442,7 @@ def test_a_pretrained_encoder_is_frozen_and_its_linear_layer_learns(
     assert [name for name in before if not torch.equal(before[name], after[name])] == []
     assert encoder.project.weight.grad.abs().sum() > 0
     assert not any(p.requires_grad for p in encoder.backbone.parameters())
-    chapter06_tables.main_rows(run)
+    main_rows(run)
     assert published(run).get(("6.1", "igd", "auc@fmnist")) == printed
 
 
@@ -448,11 +457,11 @@ def test_a_pretrained_local_model_has_an_encoder_of_patches(start, method):
     run = start(overrides, dataset="hyperkvasir", start=method)
     task = Task()
     found = {
-        scale: one_class.igd_model(run, task, scale).model.encoder.backbone.state_dict()
+        scale: igd_model(run, task, scale).model.encoder.backbone.state_dict()
         for scale in ("igd", "local")
     }
     made = {
-        scale: one_class.backbone_of(run, task, scale).state_dict()
+        scale: chapter06.backbone(run, task, scale).state_dict()
         for scale in ("igd", "local")
     }
 
@@ -460,8 +469,8 @@ def test_a_pretrained_local_model_has_an_encoder_of_patches(start, method):
         assert all(torch.equal(w, made[scale][name]) for name, w in weights.items())
     assert not torch.equal(found["igd"]["conv1.weight"], found["local"]["conv1.weight"])
     stages = [json.loads(line)["stage"] for line in run._losses().splitlines()]
-    assert stages.count(f"{method}/all") == 2
-    assert stages.count(f"{method}/local/all") == 4  # twice the steps, as asked
+    assert stages.count(method) == 2
+    assert stages.count(f"{method}-local") == 4  # twice the steps, as asked
 
 
 # --- Distillation ----------------------------------------------------------------
@@ -492,12 +501,11 @@ def same(module, weights):
 
 def test_from_imagenet_the_local_encoder_is_a_student_of_the_global_one(start, weights):
     run, task = start(STUDENT, weights=weights, **LOCAL), Task()
-    taught = one_class.student(run, task, "local")
+    taught = chapter06.student(run, task, "local")
     before = copy_of(taught.model)
-    detected = one_class.detect_igd(run, task)
+    detected = detect_igd(run, task)
     encoders = {
-        scale: one_class.igd_model(run, task, scale).model.encoder
-        for scale in ("igd", "local")
+        scale: igd_model(run, task, scale).model.encoder for scale in ("igd", "local")
     }
 
     published = ResNet18()
@@ -523,20 +531,20 @@ def test_as_printed_the_global_encoder_is_a_student_too_and_baselines_share_it(
     students = {}
     for name in "06":
         task = Task(name=name)
-        students[name] = one_class.student(run, task, "igd").model
-        of_igd = one_class.igd_model(run, task).model.encoder.backbone
-        of_svdd = one_class_baselines.deep_model(run, "dsvdd", task).model
+        students[name] = chapter06.student(run, task, "igd").model
+        of_igd = igd_model(run, task).model.encoder.backbone
+        of_svdd = chapter06.deep(run, "dsvdd").model(run, task, "dsvdd").model
         assert of_igd is of_svdd.encoder.backbone is students[name]
-        assert of_igd.image_size == one_class.data_of(run, task).train.image_size == 32
+        assert of_igd.image_size == data_of(run, task).train.image_size == 32
 
     assert not same(students["0"], copy_of(students["6"]))  # each class has its own
-    text = chapter06_figures.distillation(run)
+    text = figures.distillation(run)
     assert "3 steps of 4 training images, which the teacher sees at 64 px" in text
     assert text.count("- global model: ") == 1
 
 
 def test_a_start_from_scratch_says_that_it_distils_nothing(start):
-    text = chapter06_figures.distillation(start(TINY))
+    text = figures.distillation(start(TINY))
 
     assert text == "This run distils no encoder."
 
@@ -551,8 +559,8 @@ def test_what_is_built_on_a_student_does_not_depend_on_when_it_was_taught(
         monkeypatch.setenv("THESIS_RESULTS", str(home / folder))
         run = start(STUDENT, weights=weights, **LOCAL)
         if folder == "other":
-            one_class.student(run, task, "local")
-        models.append(one_class.igd_model(run, task, "local", "rec", change).model)
+            chapter06.student(run, task, "local")
+        models.append(igd_model(run, task, "local", "rec", change).model)
 
     assert same(models[0], copy_of(models[1]))
 
@@ -561,7 +569,7 @@ def test_killed_while_it_distils_and_after_it_resumes_to_the_same_scores(
     start, weights, monkeypatch, home
 ):
     given = LOCAL | {"weights": weights}
-    expected = one_class.detect_igd(start(STUDENT, **given), Task()).scores
+    expected = detect_igd(start(STUDENT, **given), Task()).scores
 
     monkeypatch.setenv("THESIS_RESULTS", str(home / "other"))
     lives = []
@@ -571,9 +579,9 @@ def test_killed_while_it_distils_and_after_it_resumes_to_the_same_scores(
             lives.append(stopping(patch, stage, index))
             if stage:
                 with pytest.raises(KeyboardInterrupt):
-                    one_class.detect_igd(run, Task())
+                    detect_igd(run, Task())
             else:
-                scores = one_class.detect_igd(run, Task()).scores
+                scores = detect_igd(run, Task()).scores
         run.close()
 
     assert np.array_equal(scores, expected)
@@ -588,7 +596,7 @@ def test_interpolations_need_no_number_of_normal_images(start, number):
     overrides = TINY | {"data.num_test_normal": number, "local.num_steps": 1}
     run = start(overrides, dataset="hyperkvasir")
     task = Task()
-    weights, images = chapter06_figures.interpolated(run, task)
+    weights, images = figures.interpolated(run, task)
 
     assert weights.tolist() == pytest.approx(np.linspace(0, 1, 9).tolist())
     assert images.shape == (3, 9, 3, 64, 64)
