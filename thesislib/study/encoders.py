@@ -1,5 +1,6 @@
 """Encoders: what a method starts from, pre-trained once in a run or read back."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any, Literal, NamedTuple
@@ -10,6 +11,7 @@ from torch import nn
 
 from thesislib.datasets import subsets
 from thesislib.datasets.bank import ImageBank
+from thesislib.errors import InputError
 from thesislib.nn.resnet import ResNet18
 from thesislib.pretrain import imagenet, pmsacl, simclr
 from thesislib.pretrain.patches import on_patches
@@ -69,6 +71,21 @@ def encoder_of(kind: str, config: Any, **given: Any) -> Encoder:
         kind=kind,
         config=config,
     )
+
+
+def chosen_of(
+    setting: str, names: Sequence[str], known: Mapping[str, Any], has="allowed are"
+) -> dict[str, Any]:
+    """What a setting names, of what is known.
+
+    Raises:
+        InputError: If it names anything else.
+    """
+    if unknown := sorted(set(names) - set(known)):
+        raise InputError(
+            f"{setting} has {', '.join(unknown)}; {has} {', '.join(known)}."
+        )
+    return {name: known[name] for name in names}
 
 
 def untrained(run, base_width: int) -> ResNet18:

@@ -86,6 +86,33 @@ def examples(run, task: Task = WHOLE, of: str = "") -> str:
     )
 
 
+def strong_examples(run, augmentations: Mapping[str, tuple[str, Any]], figure: str):
+    """One normal image under every class of every strong augmentation.
+
+    Args:
+        augmentations: Name -> label, and the `StrongAugmentation`.
+        figure: The thesis's figure that compares them, "5.7".
+    """
+    found = {}
+    images = run.data.train.take(torch.arange(min(8, len(run.data.train))))
+    images = images.expand(-1, 3, -1, -1)
+    for name, (label, augmentation) in augmentations.items():
+        generator = seeding.generator(
+            run.parameters.seed, "figure", name, device=run.device
+        )
+        count = augmentation.num_classes
+        classes = torch.arange(count, device=run.device).repeat_interleave(len(images))
+        drawn = augmentation(images.repeat(count, 1, 1, 1), classes, generator)
+        found[label] = np.asarray(drawn[:: len(images)].cpu())
+    return run.figure(
+        panels.strong_examples(found),
+        "strong",
+        alt="One normal image under each strong augmentation, a row each.",
+        caption=f"The strong augmentations that Figure {figure} compares, all their "
+        "classes.",
+    )
+
+
 def losses(
     run,
     history: Sequence[Mapping[str, float]],

@@ -3,7 +3,6 @@
 import math
 from dataclasses import replace
 
-import numpy as np
 import torch
 
 from thesislib.augment.medmix import medmix
@@ -11,9 +10,9 @@ from thesislib.augment.strong import STRONG
 from thesislib.chapters.ch05_pmsacl import methods
 from thesislib.figures import curves, panels
 from thesislib.pretrain.pmsacl import NUM_DIRECTIONS, strong_augmentation
+from thesislib.study import pictures
 from thesislib.study.encoders import trained
 from thesislib.study.html import not_run
-from thesislib.study.pictures import describe as describe_run
 from thesislib.training import seeding
 from thesislib.training.schedule import steps_of
 
@@ -21,7 +20,7 @@ from thesislib.training.schedule import steps_of
 def describe(run) -> str:
     """The run in a few lines of Markdown: data, counts, settings."""
     config, images = run.configs["pmsacl"], run.data.train
-    return describe_run(
+    return pictures.describe(
         run,
         f"{images.image_size} px, ResNet-18 of base width {config.base_width}, "
         f"{steps_of(config, len(images)):,} steps of {config.batch_size} images, each "
@@ -108,22 +107,10 @@ def medmix_examples(run, num_images: int):
 
 def strong_examples(run):
     """One normal image under every class of every strong augmentation, Figure 5.7."""
-    config, found = run.configs["pmsacl"], {}
-    images = run.data.train.take(torch.arange(min(8, len(run.data.train))))
-    for name, label in methods.STRONG_LABELS.items():
-        count = STRONG[name].num_classes
-        augmentation = strong_augmentation(
-            replace(config, strong=name, num_classes=count)
-        )
-        generator = seeding.generator(
-            run.parameters.seed, "figure", name, device=run.device
-        )
-        classes = torch.arange(count, device=run.device).repeat_interleave(len(images))
-        drawn = augmentation(images.repeat(count, 1, 1, 1), classes, generator)
-        found[label] = np.asarray(drawn[:: len(images)].cpu())
-    return run.figure(
-        panels.strong_examples(found),
-        "strong",
-        alt="One normal image under each strong augmentation, a row each.",
-        caption="The strong augmentations that Figure 5.7 compares, all their classes.",
-    )
+    config = run.configs["pmsacl"]
+    augmentations = {
+        name: (label, strong_augmentation(replace(config, strong=name, num_classes=n)))
+        for name, label in methods.STRONG_LABELS.items()
+        for n in (STRONG[name].num_classes,)
+    }
+    return pictures.strong_examples(run, augmentations, "5.7")

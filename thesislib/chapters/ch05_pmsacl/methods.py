@@ -16,13 +16,12 @@ from dataclasses import replace
 
 from thesislib import paper
 from thesislib.chapters.ch05_pmsacl.settings import LOSS_TABLE_DATASETS, has_imagenet
-from thesislib.errors import InputError
 from thesislib.pretrain.presets import read_pmsacl
 from thesislib.report.tables import beside
 from thesislib.study import detectors
 from thesislib.study.detection import Comparison, against_added
 from thesislib.study.detectors import Network
-from thesislib.study.encoders import Encoder, encoder_of
+from thesislib.study.encoders import Encoder, chosen_of, encoder_of
 from thesislib.study.method import Method, added
 from thesislib.study.variants import Published, Variant, compare, components
 
@@ -72,9 +71,8 @@ def encoders(run) -> dict[str, Encoder]:
             **given,
         ),
     }
-    _check("study.baselines", study.baselines, known)
+    chosen = chosen_of("study.baselines", study.baselines, known)
     main = encoder_of("pmsacl", configs["pmsacl"], label="PMSACL", **given)
-    chosen = {name: known[name] for name in study.baselines}
     if not has_imagenet(run):
         chosen.pop("imagenet", None)
     return {"pmsacl": main} | chosen
@@ -84,13 +82,8 @@ def on_igd(run) -> list[Encoder]:
     """The encoders on which this run trains IGD, PMSACL's first."""
     known = {"untrained" if n == "random" else n: e for n, e in encoders(run).items()}
     names = [n for n in run.configs["study"].igd if n != "imagenet" or n in known]
-    _check("study.igd", names, known, "this run has")
-    return [encoder for name, encoder in known.items() if name in names]
-
-
-def _check(name: str, chosen: Sequence, known, has: str = "allowed are") -> None:
-    if unknown := sorted(set(chosen) - set(known)):
-        raise InputError(f"{name} has {', '.join(unknown)}; {has} {', '.join(known)}.")
+    chosen = chosen_of("study.igd", names, known, "this run has")
+    return [encoder for name, encoder in known.items() if name in chosen]
 
 
 def row(encoder: Encoder, detector: str = "padim") -> str:
@@ -256,10 +249,8 @@ def diagnosis(run) -> list[Variant]:
             {"centre_momentum": 0.99},
         ),
     }
-    _check("study.diagnosis", chosen, known)
     found = []
-    for name in chosen:
-        label, change = known[name]
+    for name, (label, change) in chosen_of("study.diagnosis", chosen, known).items():
         value = label.replace(" ", "-")
         found.append(_variant(run, name, label, value, **change))
     return [*found, _as_configured(run, "staged", "staged")]

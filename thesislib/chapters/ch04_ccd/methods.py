@@ -1,0 +1,238 @@
+"""Chapter 4: its rows, variants and declared contrasts.
+
+Three detectors follow the encoder, Section 4.2.2: IGD, f-AnoGAN and an MS-SSIM
+auto-encoder, each once for whole images and once for patches of 32 pixels, whose encoder
+is pre-trained on patches. PaDiM is added: chapter 5 compares CCD by it (Table 5.9).
+The thesis holds them against the same detectors on ImageNet's weights; where those are
+not at hand, the untrained encoder is the comparison.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from thesislib import paper
+from thesislib.chapters.ch04_ccd import settings
+from thesislib.detectors.dae import dae_config
+from thesislib.report.tables import beside
+from thesislib.study import detectors
+from thesislib.study.detection import Comparison, against_added
+from thesislib.study.detectors import Network
+from thesislib.study.encoders import Encoder, chosen_of, encoder_of
+from thesislib.study.method import Method, added
+from thesislib.study.variants import Variant, compare, components
+
+CCD_IGD = "ccd-igd"
+LABELS = {
+    "igd": "IGD",
+    "f-anogan": "f-AnoGAN",
+    "ms-ssim": "MS-SSIM AE",
+    "padim": "PaDiM",
+}
+TERM_TITLES = {
+    "l_con_vanilla": r"$\ell_{con}$ of SimCLR",
+    "l_con": r"$\ell_{con}$",
+    "l_pre": r"$\ell_{cla}$",
+    "l_pat": r"$\ell_{pos}$",
+}
+STRONG_LABELS = {
+    "rotation": "rotation",
+    "permutation": "2×2 permutation",
+    "cutout": "cutout",
+    "gaussian-noise": "Gaussian noise",
+}
+
+
+def encoders(run) -> dict[str, Encoder]:
+    """CCD as configured, and the encoders that it is compared with in this run."""
+    configs = run.configs
+    given = {"start": "imagenet" if run.parameters.start == "imagenet" else "random"}
+    width = {"base_width": configs["ccd"].base_width}
+    known = {
+        "random": Encoder(
+            stage="untrained", label="untrained encoder", kind="random", **width
+        ),
+        "imagenet": Encoder(
+            stage="imagenet", label="ImageNet", kind="imagenet", **width
+        ),
+        "rotnet": encoder_of("rotnet", configs["rotnet"], label="RotNet", **given),
+        "simclr": encoder_of("simclr", configs["simclr"], label="SimCLR", **given),
+    }
+    main = encoder_of("ccd", configs["ccd"], label="CCD", **given)
+    chosen = chosen_of("study.encoders", configs["study"].encoders, known)
+    if not settings.has_imagenet(run):
+        chosen.pop("imagenet", None)
+    return {"ccd": main} | chosen
+
+
+def row(encoder: Encoder, detector: str = "padim") -> str:
+    """Row key of a detector on an encoder: `ccd-igd`, `igd` on ImageNet."""
+    start = {"untrained": "random", "imagenet": ""}.get(encoder.stage, encoder.stage)
+    return "-".join(filter(None, (start, detector)))
+
+
+def network(run, encoder: Encoder, detector: str) -> Network:
+    """IGD, f-AnoGAN or the auto-encoder on an encoder.
+
+    At Liu et al.'s 64 px, and where images are no larger than a patch, there is the
+    global model alone.
+    """
+    configs = run.configs
+    family, scales = {
+        "igd": ("igd", {s: configs[s] for s in ("igd", "local")}),
+        "f-anogan": ("f-anogan", {s: configs[s] for s in ("anogan", "anogan_local")}),
+        "ms-ssim": ("ms-ssim-ae", settings.auto_encoder(configs)),
+    }[detector]
+    large = run.data.train.image_size > configs["local"].patch_size
+    if not large or run.parameters.dataset == "liu-colonoscopy":
+        scales = dict(list(scales.items())[:1])
+    return detectors.on_encoder(run, encoder, family, scales)
+
+
+def method(run, encoder: Encoder, detector: str, key: str = "") -> Method:
+    """A detector on an encoder."""
+    key, label = key or row(encoder, detector), f"{encoder.label} + {LABELS[detector]}"
+    if detector == "padim":
+        return detectors.padim(run, encoder, key, label, groups=True)
+    given = {"encoder": encoder, "config": encoder.config, "groups": True}
+    stage = f"{detector}-{encoder.stage}"
+    return network(run, encoder, detector).method(key, label, stage, **given)
+
+
+def methods(run) -> list[Method]:
+    """CCD with each detector, the other encoders, the DAE, and what a reader added."""
+    study, (main, *others) = run.configs["study"], encoders(run).values()
+    found = [method(run, main, detector) for detector in study.detectors]
+    found += [method(run, e, detector) for e in others for detector in study.baselines]
+    return [*found, *([dae(run)] if study.dae else []), *added()]
+
+
+def dae(run) -> Method:
+    """The deterministic auto-encoder of Table 4.3, from scratch."""
+    printed = run.parameters.dataset == "liu-colonoscopy"  # elsewhere from ImageNet
+    own = Network(family="igd", configs={"igd": dae_config(run.configs["igd"])})
+    own = replace(own, stage="dae")
+    key = "dae" if printed else "dae-scratch"
+    return own.method(key, "DAE from scratch", "igd dae", groups=True)
+
+
+def comparisons(run) -> list[Comparison]:
+    """CCD minus the untrained encoder, detector by detector; the rest is exploratory."""
+    main, *_ = methods(run)
+    declared = [
+        Comparison(
+            row=f"ccd-{detector}",
+            minus=f"random-{detector}",
+            label=f"CCD minus untrained encoder, both {LABELS[detector]}",
+            declared=True,
+        )
+        for detector in run.configs["study"].detectors
+    ]
+    others = [
+        Comparison(
+            row=f"ccd-{detector}",
+            minus=row(encoder, detector),
+            label=f"CCD minus {encoder.label}, both {LABELS[detector]}",
+        )
+        for name, encoder in encoders(run).items()
+        if name not in ("ccd", "random")
+        for detector in run.configs["study"].detectors
+    ]
+    return [*declared, *others, *against_added(main)]
+
+
+def expected_rows(run, tables: Sequence[str | None]) -> list[tuple[str | None, str]]:
+    """(table, row) pairs without which the run is not complete."""
+    return [(None, one.key) for one in methods(run)]
+
+
+# --- Tables and variants -----------------------------------------------------------
+
+
+def printed_table(run) -> str:
+    """Table 4.3, with the column of this run's dataset."""
+    dataset = run.parameters.dataset
+    if (table := settings.DETECTION_TABLE.get(dataset)) is None:
+        return "<p>Table 4.3 does not print this dataset.</p>"
+    if not any(r["table"] == table for r in run.rows):
+        return (
+            "<p><em>Not run</em>: this run has no row that Table 4.3 prints.</p>"
+        )
+    metrics, partial = (f"auc@{dataset}",), run.located.partial
+    return beside(run.rows, table, metrics=metrics, every=True, partial=partial)
+
+
+def _variant(run, name: str, label: str, value, **change) -> Variant:
+    """CCD + IGD with some settings of CCD changed."""
+    main = encoders(run)["ccd"]
+    config = replace(main.config, **change)
+    changed = replace(main, stage=f"ccd-{name}", label=label, config=config)
+    return Variant(label=label, value=value, method=method(run, changed, "igd", CCD_IGD))
+
+
+def _as_configured(run, label: str, value) -> Variant:
+    main = encoders(run)["ccd"]
+    return Variant(label=label, value=value, method=method(run, main, "igd"))
+
+
+def loss_terms(run) -> list[Variant]:
+    """Rows of Table 4.1; the last is the main path.
+
+    The first is SimCLR: one contrast of all against all, without strong augmentation.
+    """
+    if not run.configs["study"].loss_terms:
+        return []
+    vanilla = encoder_of(
+        "simclr", run.configs["simclr"], label="l_con_vanilla", start=_start(run)
+    )
+    first = Variant(
+        label="l_con_vanilla",
+        value=("l_con_vanilla",),
+        method=method(run, vanilla, "igd", CCD_IGD),
+    )
+    found = [
+        _variant(run, f"terms-{len(terms)}", " + ".join(value), value, terms=terms)
+        for terms, value in (
+            (("con",), ("l_con",)),
+            (("con", "cla"), ("l_con", "l_pre")),
+        )
+    ]
+    whole = ("l_con", "l_pre", "l_pat")
+    return [first, *found, _as_configured(run, "all", whole)]
+
+
+def _start(run) -> str:
+    return "imagenet" if run.parameters.start == "imagenet" else "random"
+
+
+def loss_terms_table(run) -> str:
+    """Table 4.1 beside ours."""
+    table = "4.1" if run.parameters.dataset == "hyperkvasir" else None
+    return components(run, loss_terms(run), TERM_TITLES, table, "4.1")
+
+
+def strong(run) -> list[Variant]:
+    """Figure 4.2, right: the four strong augmentations at equal steps."""
+    own = run.configs["ccd"].strong
+    names = [name for name in run.configs["study"].strong if name != own]
+    chosen = chosen_of("study.strong", names, STRONG_LABELS)
+    found = [_variant(run, n, label, n, strong=n) for n, label in chosen.items()]
+    return [_as_configured(run, STRONG_LABELS.get(own, own), own), *found]
+
+
+def strong_table(run) -> str:
+    """Figure 4.2, right, beside ours."""
+    title = "Strong augmentations with CCD + IGD, as Figure 4.2, right"
+    return compare(run, strong(run), "strong", title)
+
+
+def batch_size_table(run) -> str:
+    """Figure 4.2, left: batch sizes at equal steps."""
+    own = run.configs["ccd"].batch_size
+    found = [
+        _variant(run, f"batch-{n}", str(n), n, batch_size=n)
+        for n in run.configs["study"].batch_sizes
+        if n != own
+    ]
+    found.append(_as_configured(run, str(own), own))
+    title = "Batch sizes of CCD with IGD, as Figure 4.2, left"
+    return compare(run, found, "batch_size", title, numbers=True)

@@ -1,0 +1,164 @@
+"""Chapter 4: parameters, presets, and what a run leaves out."""
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+from thesislib.detectors import f_anogan_presets
+from thesislib.detectors.igd_presets import PAPER, SMALL, both_scales
+from thesislib.detectors.ms_ssim_ae import ms_ssim_ae_config
+from thesislib.detectors.padim import PaDiMConfig
+from thesislib.pretrain import ccd, imagenet, presets
+from thesislib.pretrain.patches import PatchesConfig
+from thesislib.ranges import at_least
+from thesislib.report.implemented import tables
+from thesislib.runs.parameters import ChapterParameters
+from thesislib.study.task import DataConfig
+
+DETECTION_TABLE = tables("04_ccd", "detection")
+LOCALISATION_TABLE = tables("04_ccd", "localisation")
+FULL_WIDTH = 64  # channels of the published ResNet-18's first stage
+DETECTORS = ("igd", "f-anogan", "ms-ssim", "padim")
+PRETRAININGS = ("ccd", "rotnet", "simclr")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyConfig:
+    """What is run beside CCD; the notebook lists what is left out."""
+
+    encoders: tuple[str, ...] = ("random", "imagenet", "rotnet", "simclr")
+    detectors: tuple[str, ...] = DETECTORS  # on CCD
+    baselines: tuple[str, ...] = DETECTORS  # the same on the other encoders
+    dae: bool = True  # Table 4.3
+    loss_terms: bool = True  # Table 4.1
+    strong: tuple[str, ...] = ("rotation", "permutation", "cutout", "gaussian-noise")
+    batch_sizes: tuple[int, ...] = (16, 64, 128)  # Figure 4.2; 32 is the main path
+    num_tsne: int = 1_000  # test images in the t-SNE figure
+    num_maps: int = 48  # heatmaps kept for figures and explorer
+    num_ceiling: int = 1_200  # labelled phantoms that train the supervised ceiling
+
+    def __post_init__(self) -> None:
+        at_least(self, 4, "num_tsne")
+        at_least(self, 2, "num_maps", "num_ceiling", "batch_sizes")
+
+
+class Chapter04(ChapterParameters):
+    """Parameters of chapter 4."""
+
+    chapter: ClassVar[str] = "04_ccd"
+    files: ClassVar[tuple[str, ...]] = ("weights",)
+
+    dataset: Literal["hyperkvasir", "lag", "liu-colonoscopy", "chestxray", "folder"] = (
+        "hyperkvasir"
+    )
+    reading: Literal["READING", "thesis", "code"] = "READING"
+    start: Literal["scratch", "imagenet"] = "scratch"
+    weights: str = ""
+
+    def configs(self) -> dict[str, Any]:
+        """Settings of the preset, in the reading asked for, before overrides."""
+        configs = dict(_preset(self.preset))
+        for name in PRETRAININGS:
+            configs[name] = getattr(presets, name)(self.preset)
+        if self.dataset == "lag":  # Section 4.3.3
+            configs["ccd"] = replace(configs["ccd"], strong="rotation")
+        if self.preset == "paper" and self.dataset == "liu-colonoscopy":
+            configs["data"] = replace(configs["data"], image_size=64)
+        if self.start == "imagenet":
+            imagenet.require_weights(self.weights)
+            for name in PRETRAININGS:
+                configs[name] = replace(configs[name], base_width=FULL_WIDTH)
+        configs["ccd"] = ccd.read(configs["ccd"], self.reading)
+        if self.reading == "code":
+            configs["patches"] = replace(configs["patches"], lr=0.1)
+        return configs
+
+
+def _preset(preset: str) -> dict[str, Any]:
+    """`paper`: the thesis's own settings, meant for a GPU. `standard` and `quick`:
+    hours and three core-minutes; networks and schedules are ours."""
+    if preset == "paper":
+        igd = both_scales(PAPER)
+        return {
+            "data": DataConfig(),
+            "padim": PaDiMConfig(),
+            **igd,
+            **_anogan("paper"),
+            "patches": PatchesConfig(),
+            "study": StudyConfig(),
+        }
+    quick = preset == "quick"
+    numbers = (1_200, 250, 250) if quick else (1_600, 500, 500)
+    igd = replace(SMALL, batch_size=32, num_steps=80 if quick else 800)
+    igd = replace(igd, e_step_every=2) if quick else igd
+    study = StudyConfig()
+    if quick:
+        study = StudyConfig(
+            encoders=("random",),
+            dae=False,
+            loss_terms=False,
+            strong=(),
+            batch_sizes=(),
+            num_tsne=300,
+            num_ceiling=800,
+        )
+    return {
+        "data": DataConfig(
+            image_size=64,
+            num_train=numbers[0],
+            num_test_normal=numbers[1],
+            num_test_abnormal=numbers[2],
+        ),
+        "padim": PaDiMConfig(),
+        **both_scales(igd),
+        **_anogan(preset),
+        "patches": PatchesConfig(steps_fraction=0.5),
+        "study": study,
+    }
+
+
+def _anogan(preset: str) -> dict[str, Any]:
+    """Global and local f-AnoGAN."""
+    config = f_anogan_presets.PRESETS[preset]
+    return {"anogan": config, "anogan_local": replace(config, patch_size=32, stride=16)}
+
+
+def auto_encoder(configs: dict[str, Any]) -> dict[str, Any]:
+    """The MS-SSIM auto-encoder, with the networks and schedule of IGD."""
+    return {scale: ms_ssim_ae_config(configs[scale]) for scale in ("igd", "local")}
+
+
+def has_imagenet(run) -> bool:
+    """Whether ImageNet weights exist here and fit the encoder's width."""
+    full = run.configs["ccd"].base_width == FULL_WIDTH
+    return full and imagenet.find_weights(run.parameters.weights) is not None
+
+
+def left_out(run) -> list[str]:
+    """What of the chapter this run does not compute, one phrase each, with the why."""
+    study, full = run.configs["study"], StudyConfig()
+    preset, gone = f"left out by preset {run.parameters.preset}", []
+    if not has_imagenet(run):
+        width = run.configs["ccd"].base_width
+        why = f"its weights need base width {FULL_WIDTH}, this run has {width}"
+        why = "no weights on this machine" if width == FULL_WIDTH else why
+        gone.append(f"ImageNet start and the baselines of Table 4.3 on it: {why}")
+    if not study.loss_terms:
+        gone.append(f"loss terms one by one (Table 4.1): {preset}")
+    for name, what in (
+        ("encoders", "other encoders"),
+        ("baselines", "detectors on the other encoders"),
+        ("strong", "strong augmentations of Figure 4.2, right"),
+        ("batch_sizes", "batch sizes of Figure 4.2, left"),
+    ):
+        missing = set(getattr(full, name)) - set(getattr(study, name)) - {"imagenet"}
+        if missing:
+            gone.append(f"{what} ({', '.join(map(str, sorted(missing)))}): {preset}")
+    if not study.dae:
+        gone.append(f"the DAE of Table 4.3: {preset}")
+    gone.append("OCGAN, ADGAN and CAVGA (Table 4.3): not built yet, or not ours")
+    if run.data.test_masks is None:
+        gone.append("localisation: the dataset has no masks")
+    return gone
+
+
+PARAMETERS = Chapter04
