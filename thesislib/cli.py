@@ -108,11 +108,10 @@ def runs_record(given: argparse.Namespace) -> int:
 
 def ledger(given: argparse.Namespace) -> int:
     """Print every published number beside ours."""
-    from thesislib.report import ledger
+    from thesislib.report import terminal
 
-    arguments = ["--json"] if given.json else []
-    arguments += ["--table", given.table] if given.table else []
-    return ledger.main(arguments) or 0
+    terminal.show(given.table, as_json=given.json)
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
