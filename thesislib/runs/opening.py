@@ -2,18 +2,14 @@
 
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from thesislib.errors import InputError
-from thesislib.runs import atomic, device, folder, parameters, provenance
+from thesislib.runs import atomic, device, folder, parameters, provenance, stated
 from thesislib.runs import record as records
 from thesislib.runs.overrides import plain
 from thesislib.runs.run import Run
 from thesislib.training import seeding
-
-NOT_SETTINGS = ("device", "data_root", "overrides")  # configs hold the overrides
 
 
 def start(
@@ -45,7 +41,7 @@ def start(
     configs = given.resolved_configs()
     located = given.locate(configs)
     settings = {
-        "parameters": _settings(given, located.source),
+        "parameters": stated.settings(given, located.source),
         "configs": provenance.private(plain(configs)),
         "fingerprint": located.fingerprint,
     }
@@ -63,12 +59,12 @@ def start(
             "chapter": given.chapter,
             "folder": f"{given.chapter}/{name}",
             "parameters": {
-                "given": _given(given, namespace),
-                "resolved": _resolved(given, located.source, chosen),
+                "given": stated.given(given, namespace),
+                "resolved": stated.resolved(given, located.source, chosen),
             },
             "configs": settings["configs"],
             "seed": given.seed,
-            "dataset": describe(located),
+            "dataset": stated.data(located),
             "selection": "last",
             "packages": provenance.packages(),
             "git": provenance.git_state(),
@@ -78,7 +74,7 @@ def start(
             "device": str(chosen),
             "threads": threads,
             "stages": list(opened.stages),
-            "started": earlier.get("started") or now(),
+            "started": earlier.get("started") or records.now(),
             "finished": None,
             "sessions": earlier.get("sessions", 0) + 1,
             "rows": [],
@@ -92,60 +88,6 @@ def start(
     print(f"Run {atomic.shown(opened.final)}: {opened.reason}.")
     seeding.seed_torch(given.seed, "start")
     return Run(given, configs, located, chosen, opened, record, settings)
-
-
-def describe(data: Any) -> dict[str, Any]:
-    """What a record says of the data, located or loaded."""
-    return {
-        "name": data.name,
-        "source": data.source,
-        "modality": data.modality,
-        "counts": data.counts,
-        "published_counts": data.published_counts,
-        "partial": data.partial,
-        "fingerprint": data.fingerprint,
-        "provenance": provenance.private(plain(data.provenance)),
-    }
-
-
-def now() -> str:
-    """The time in UTC, to the second."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _settings(given: parameters.ChapterParameters, source: str) -> dict[str, Any]:
-    """Parameters that decide the result."""
-    values = plain(given.model_dump())
-    kept = {key: value for key, value in values.items() if key not in NOT_SETTINGS}
-    values = {**kept, "source": source, **given.file_hashes()}
-    return provenance.private(values)
-
-
-def _resolved(
-    given: parameters.ChapterParameters, source: str, chosen: Any
-) -> dict[str, Any]:
-    """Parameters as used, without the user's own folders."""
-    values = provenance.private(plain(given.model_dump()))
-    root = Path(given.data_root).name if given.data_root else ""
-    if not root:
-        root = "$THESIS_DATA" if os.environ.get("THESIS_DATA") else "data"
-    return {**values, "source": source, "device": str(chosen), "data_root": root}
-
-
-def _given(
-    given: parameters.ChapterParameters, namespace: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Parameters as they stood in the notebook, without the user's own folders."""
-    values = {
-        name: plain(namespace[name])
-        for name in type(given).model_fields
-        if name in namespace
-    }
-    if "overrides" in values:
-        values["overrides"] = plain(given.overrides)
-    if given.data_root:
-        values["data_root"] = Path(given.data_root).name
-    return provenance.private(values)
 
 
 def _asked_by_environment() -> bool:

@@ -12,8 +12,9 @@ import torch
 
 from thesislib import paper
 from thesislib.errors import InputError
-from thesislib.runs import atomic, folder, provenance, stages
+from thesislib.runs import atomic, folder, provenance, stages, stated
 from thesislib.runs import record as records
+from thesislib.runs.parameters import ChapterParameters
 from thesislib.runs.store import Histograms, Scores, once
 from thesislib.training import seeding
 from thesislib.training.loop import Loop, TrainingError, out_of_memory
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from thesislib.datasets.base import Dataset
-    from thesislib.datasets.registry import Located
-    from thesislib.runs.parameters import ChapterParameters
+    from thesislib.datasets.located import Located
 
 
 class Run:
@@ -45,7 +45,7 @@ class Run:
 
     def __init__(
         self,
-        parameters: "ChapterParameters",
+        parameters: ChapterParameters,
         configs: dict[str, Any],
         located: "Located",
         device: torch.device,
@@ -68,9 +68,7 @@ class Run:
         """The data, decoded on first use."""
         data = self.parameters.load(self.located, self.device)
         if not self.sealed:
-            from thesislib.runs.opening import describe
-
-            self._record["dataset"] = describe(data)
+            self._record["dataset"] = stated.data(data)
         return data
 
     @property
@@ -286,8 +284,6 @@ class Run:
             )
 
     def _seal(self) -> None:
-        from thesislib.runs.opening import now
-
         for name, data in (
             ("scores.csv", self._scores.text().encode("utf-8")),
             ("histograms.npz", self._histograms.data()),
@@ -297,7 +293,7 @@ class Run:
             self._record["files"][name] = provenance.sha256_file(self.folder / name)
         self._record["rows"] = self.rows
         self._record["modules"] = provenance.module_hashes()
-        self._record["finished"] = now()
+        self._record["finished"] = records.now()
         self._record = records.sealed(self._record)
         atomic.write_json(self.folder / "run.json", self._record)
         folder.settle(self._opened)
