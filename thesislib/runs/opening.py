@@ -4,8 +4,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from thesislib import atomic, sources
 from thesislib.errors import InputError
-from thesislib.runs import atomic, device, folder, parameters, provenance, stated
+from thesislib.runs import device, folder, parameters, provenance, stated
 from thesislib.runs import record as records
 from thesislib.runs.overrides import plain
 from thesislib.runs.run import Run
@@ -68,7 +69,7 @@ def start(
             "selection": "last",
             "packages": provenance.packages(),
             "git": provenance.git_state(),
-            "modules": provenance.module_hashes(),
+            "modules": sources.imported(),
             "notebook": notebook,
             "hardware": provenance.hardware() | device.describe(chosen),
             "device": str(chosen),

@@ -16,10 +16,9 @@ from pydantic import (
     model_validator,
 )
 
-from thesislib import paths
+from thesislib import paths, sources
 from thesislib.errors import InputError
 from thesislib.runs import overrides as override_rules
-from thesislib.runs import provenance
 
 
 class ChapterParameters(BaseModel):
@@ -75,7 +74,7 @@ class ChapterParameters(BaseModel):
                 path = paths.resolve(given)
                 if not path.is_file():
                     raise InputError(f"{name} is {given!r}, which is no file.")
-                found[name] = provenance.sha256_file(path)
+                found[name] = sources.sha256_file(path)
         return found
 
     def image_size(self, configs: Mapping[str, Any]) -> int:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from thesislib import paper
+from thesislib import atomic, paper, sources
 from thesislib.errors import InputError
-from thesislib.runs import atomic, folder, provenance, stages, stated
+from thesislib.runs import folder, stages, stated
 from thesislib.runs import record as records
 from thesislib.runs.parameters import ChapterParameters
 from thesislib.runs.store import Histograms, Scores, once
@@ -290,9 +290,9 @@ class Run:
             ("losses.jsonl", self._losses().encode("utf-8")),
         ):
             atomic.write_bytes(self.folder / name, data)
-            self._record["files"][name] = provenance.sha256_file(self.folder / name)
+            self._record["files"][name] = sources.sha256_file(self.folder / name)
         self._record["rows"] = self.rows
-        self._record["modules"] = provenance.module_hashes()
+        self._record["modules"] = sources.imported()
         self._record["finished"] = records.now()
         self._record = records.sealed(self._record)
         atomic.write_json(self.folder / "run.json", self._record)
