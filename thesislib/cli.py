@@ -109,9 +109,9 @@ def runs_record(given: argparse.Namespace) -> int:
 
 def ledger(given: argparse.Namespace) -> int:
     """Print every published number beside ours."""
-    from thesislib.report import terminal
+    from thesislib.report import listing
 
-    terminal.show(given.table, as_json=given.json)
+    listing.show(given.table, as_json=given.json)
     return 0
 
 

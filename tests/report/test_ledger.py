@@ -4,7 +4,7 @@ from statistics import fmean
 import pytest
 
 from thesislib import paper, paths
-from thesislib.report import ledger, terminal, text
+from thesislib.report import ledger, listing, text
 from thesislib.report.implemented import counterpart
 
 
@@ -432,9 +432,9 @@ def test_text_and_json_agree(made, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(paths, "root", lambda: tmp_path)  # not what was run here
     made.write(tmp_path, made.record([made.row(value=0.987)]))
 
-    terminal.show("5.1", as_json=True)
+    listing.show("5.1", as_json=True)
     content = json.loads(capsys.readouterr().out)
-    terminal.show("5.1")
+    listing.show("5.1")
     printed = capsys.readouterr().out
 
     hits = [e for e in content["entries"] if e["results"]]
