@@ -209,9 +209,12 @@ def test_changed_sources_train_anew_beside_the_sealed_run(home, monkeypatch, cap
     run.close()
 
 
-def test_changed_figures_leave_a_sealed_run_as_it_is(home, monkeypatch):
+@pytest.mark.parametrize("module", ["figures.style", "book.pages", "report.text"])
+def test_changed_figures_and_pages_leave_a_sealed_run_as_it_is(
+    home, monkeypatch, module
+):
     chapter()
-    changed = sources.imported() | {"thesislib.figures.style": "0" * 64}
+    changed = sources.imported() | {f"thesislib.{module}": "0" * 64}
     monkeypatch.setattr(sources, "imported", lambda: changed)
 
     assert chapter()[0].sealed
