@@ -99,11 +99,11 @@ def test_importing_the_package_imports_nothing_heavy():
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_snakemake_starts_without_anything_heavy():
-    code = (
-        "import sys\nfrom thesislib.report import staleness\n"
-        f"print([m for m in {HEAVY} if m in sys.modules])"
-    )
+@pytest.mark.parametrize(
+    "module", ["thesislib.report.staleness", "thesislib.book.extension"]
+)
+def test_snakemake_and_the_book_start_without_anything_heavy(module):
+    code = f"import sys, {module}; print([m for m in {HEAVY} if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
     )

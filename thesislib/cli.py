@@ -54,7 +54,8 @@ def data_fetch(given: argparse.Namespace) -> int:
 
 def runs_list(_: argparse.Namespace) -> int:
     """List the runs in the results folder and the recorded ones."""
-    from thesislib.runs import atomic, record, recorded
+    from thesislib import atomic
+    from thesislib.runs import record, recorded
 
     lines = []
     for path, found in record.find():
@@ -96,8 +97,8 @@ def runs_verify(given: argparse.Namespace) -> int:
 
 def runs_record(given: argparse.Namespace) -> int:
     """Keep a sealed run in a few kilobytes, without its scores, with the book."""
+    from thesislib import atomic
     from thesislib.report import recording
-    from thesislib.runs import atomic
 
     path, text = recording.write(
         given.folder, given.to, published_only=given.published_only
@@ -129,11 +130,10 @@ def score(given: argparse.Namespace) -> int:
 
 def ledger(given: argparse.Namespace) -> int:
     """Print every published number beside ours."""
-    from thesislib.report import ledger
+    from thesislib.report import listing
 
-    arguments = ["--json"] if given.json else []
-    arguments += ["--table", given.table] if given.table else []
-    return ledger.main(arguments) or 0
+    listing.show(given.table, as_json=given.json)
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:

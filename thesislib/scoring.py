@@ -19,12 +19,12 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from thesislib import chapters, paths
+from thesislib import atomic, chapters, paths, sources
 from thesislib.datasets import decode, registry
 from thesislib.datasets.packed import Images, PackedReader
 from thesislib.detectors.scales import Scored
 from thesislib.errors import InputError
-from thesislib.runs import atomic, device, provenance
+from thesislib.runs import device
 from thesislib.runs import record as records
 from thesislib.runs.parameters import read as read_parameters
 from thesislib.training import seeding
@@ -189,7 +189,7 @@ def load(
     first = next((key for key in known if key in rows), "")
     path = next((p for p in chosen if kept[p]["row"] == (method or first)), chosen[0])
     about, name = kept[path], path.relative_to(folder).as_posix()
-    if record["files"].get(name) != provenance.sha256_file(path):
+    if record["files"].get(name) != sources.sha256_file(path):
         raise InputError(f"{name} of {atomic.shown(folder)} is not what was sealed.")
     if about["row"] not in known:
         raise InputError(

@@ -3,8 +3,8 @@ import json
 
 import pytest
 
-from thesislib import book_notebooks as book
-from thesislib.book_notebooks import NotebookRun, state
+from thesislib.book import notebooks as book
+from thesislib.book.notebooks import NotebookRun, state
 from thesislib.report.records import MIME
 from thesislib.runs.record import sealed
 from thesislib.training import progress

@@ -2,7 +2,8 @@ import re
 
 import pytest
 
-from thesislib import book_pages, paper
+from thesislib import paper
+from thesislib.book import pages as book_pages
 from thesislib.report import ledger
 from thesislib.report.claims import judge_all
 

@@ -8,13 +8,8 @@ from dataclasses import replace
 import pytest
 
 from thesislib.datasets.base import Item
-from thesislib.datasets.fingerprint import (
-    fingerprint,
-    hash_files,
-    leaks,
-    num_threads,
-    repeats,
-)
+from thesislib.datasets.fingerprint import fingerprint, hash_files, leaks, repeats
+from thesislib.datasets.reading import num_threads
 from thesislib.errors import InputError
 
 LONG_AGO = 1_000_000_000

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from thesislib import paper
-from thesislib.datasets import bank, registry, subsets
+from thesislib.datasets import decoded, registry, subsets
 from thesislib.datasets.mvtec import MvtecAd
 from thesislib.errors import InputError
 
@@ -68,13 +68,13 @@ def test_grey_pictures_get_three_equal_channels(own):
 
 def test_only_the_category_asked_for_is_decoded(own, monkeypatch):
     read = []
-    real = bank.decode.read_image
+    real = decoded.decode.read_image
 
     def spy(path, *rest):
         read.append(path.relative_to(own).parts[0])
         return real(path, *rest)
 
-    monkeypatch.setattr(bank.decode, "read_image", spy)
+    monkeypatch.setattr(decoded.decode, "read_image", spy)
 
     registry.load(find(own)).one_class("grid")
 

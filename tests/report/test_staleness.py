@@ -6,10 +6,10 @@ import os
 import nbformat
 import pytest
 
-from thesislib import paths
+from thesislib import paths, sources
 from thesislib.errors import InputError
 from thesislib.report import staleness
-from thesislib.runs import provenance, record
+from thesislib.runs import record
 
 PARAMETERS = {
     "dataset": "lag",
@@ -130,7 +130,7 @@ def test_phantoms_read_no_data(repository):
 def test_only_modules_of_the_record_count_and_their_words_stay_after_the_run(
     repository,
 ):
-    paths_hash = provenance.sha256_file(provenance.source_path("thesislib.paths"))
+    paths_hash = sources.sha256_file(sources.path_of("thesislib.paths"))
     stamp({"thesislib.paths": paths_hash})
     assert staleness.signature("03_x", PARAMETERS)["changed"] == "no module changed"
 
@@ -148,7 +148,7 @@ def test_packages_and_modules_are_named_as_python_names_them():
         hashes
     )
     for name in ("thesislib", "thesislib.report.staleness"):
-        assert hashes[name] == provenance.sha256_file(provenance.source_path(name))
+        assert hashes[name] == sources.sha256_file(sources.path_of(name))
 
 
 def test_a_true_stamp_stays(repository):

@@ -9,10 +9,10 @@ import torch
 
 from tests.runs.toy import CHAPTER, Toy, chapter
 from tests.training.toy import in_a_child
-from thesislib import runs
+from thesislib import runs, sources
 from thesislib.errors import InputError
 from thesislib.runs import folder as folders
-from thesislib.runs import provenance, record
+from thesislib.runs import record
 from thesislib.runs.run import Run
 from thesislib.training.loop import TrainingError
 
@@ -53,8 +53,8 @@ def test_a_finished_run_is_sealed_and_holds_what_the_design_lists(home):
     assert found["configs"]["method"]["num_steps"] == 6
     assert found["dataset"]["provenance"]["folder"] == "data"  # its last part
     assert found["threads"] == torch.get_num_threads() == 1
-    assert found["modules"]["thesislib.training.loop"] == provenance.sha256_file(
-        provenance.source_path("thesislib.training.loop")
+    assert found["modules"]["thesislib.training.loop"] == sources.sha256_file(
+        sources.path_of("thesislib.training.loop")
     )
     (stage,) = found["stages"]
     assert stage["name"] == "training" and stage["wall_seconds"] > 0
@@ -196,8 +196,8 @@ def test_a_changed_notebook_is_computed_anew_from_the_same_weights(home, edit, c
 def test_changed_sources_train_anew_beside_the_sealed_run(home, monkeypatch, capsys):
     first, _ = chapter()
     before = contents(first.folder)
-    changed = provenance.module_hashes() | {"thesislib.training.loop": "0" * 64}
-    monkeypatch.setattr(provenance, "module_hashes", lambda: changed)
+    changed = sources.imported() | {"thesislib.training.loop": "0" * 64}
+    monkeypatch.setattr(sources, "imported", lambda: changed)
     capsys.readouterr()
 
     run = runs.start(Toy, {})
@@ -209,10 +209,13 @@ def test_changed_sources_train_anew_beside_the_sealed_run(home, monkeypatch, cap
     run.close()
 
 
-def test_changed_figures_leave_a_sealed_run_as_it_is(home, monkeypatch):
+@pytest.mark.parametrize("module", ["figures.style", "book.pages", "report.text"])
+def test_changed_figures_and_pages_leave_a_sealed_run_as_it_is(
+    home, monkeypatch, module
+):
     chapter()
-    changed = provenance.module_hashes() | {"thesislib.figures.style": "0" * 64}
-    monkeypatch.setattr(provenance, "module_hashes", lambda: changed)
+    changed = sources.imported() | {f"thesislib.{module}": "0" * 64}
+    monkeypatch.setattr(sources, "imported", lambda: changed)
 
     assert chapter()[0].sealed
 
@@ -221,8 +224,8 @@ def test_arrays_of_other_sources_are_computed_again(home, monkeypatch):
     run = runs.start(Toy, {})
     assert run.once("a", lambda: {"x": np.ones(2)})["x"].sum() == 2
     assert run.once("a", lambda: {"x": np.zeros(2)})["x"].sum() == 2
-    changed = provenance.module_hashes() | {"thesislib.training.seeding": "0" * 64}
-    monkeypatch.setattr(provenance, "module_hashes", lambda: changed)
+    changed = sources.imported() | {"thesislib.training.seeding": "0" * 64}
+    monkeypatch.setattr(sources, "imported", lambda: changed)
     assert run.once("a", lambda: {"x": np.zeros(2)})["x"].sum() == 0
 
 

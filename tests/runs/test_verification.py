@@ -4,9 +4,9 @@ import shutil
 import pytest
 
 from tests.runs.toy import chapter
-from thesislib import runs
+from thesislib import runs, sources
 from thesislib.errors import InputError
-from thesislib.runs import provenance, record
+from thesislib.runs import record
 from thesislib.runs.store import Histograms, Scores
 
 
@@ -24,7 +24,7 @@ def reseal(folder, change) -> None:
     content = json.loads(path.read_text(encoding="utf-8"))
     change(content)
     for name in content["files"]:
-        content["files"][name] = provenance.sha256_file(folder / name)
+        content["files"][name] = sources.sha256_file(folder / name)
     content["seal"] = record.seal_of(content)
     path.write_text(json.dumps(content), encoding="utf-8")
 

@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from tests.training.toy import STEPS, in_a_child, make, make_loop, train
+from thesislib import sources
 from thesislib.errors import InputError
-from thesislib.runs import provenance
 from thesislib.training import checkpoint
 
 
@@ -80,7 +80,7 @@ def test_a_pickle_with_code_in_it_is_refused_and_not_run(tmp_path):
     state = only(folder, "state-*")
     torch.save({"optimizer": Shout(mark)}, state)
     head = head_of(folder)
-    head["files"][state.name] = provenance.sha256_file(state)
+    head["files"][state.name] = sources.sha256_file(state)
     (folder / "checkpoint.json").write_text(json.dumps(head), encoding="utf-8")
 
     with pytest.raises(InputError, match="is a pickle with code in it"):

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from tests.training.toy import STEPS, make, make_loop, same, train
+from thesislib import sources
 from thesislib.errors import InputError
-from thesislib.runs import provenance
 from thesislib.training import loop as loop_module
 from thesislib.training import losses
 from thesislib.training.loop import Loop, TrainingError
@@ -85,8 +85,8 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path, options, named):
 
 def test_a_checkpoint_of_other_sources_is_refused(tmp_path, monkeypatch):
     train(tmp_path, stop=5)
-    changed = provenance.module_hashes() | {"thesislib.training.loop": "0" * 64}
-    monkeypatch.setattr(provenance, "module_hashes", lambda: changed)
+    changed = sources.imported() | {"thesislib.training.loop": "0" * 64}
+    monkeypatch.setattr(sources, "imported", lambda: changed)
 
     with pytest.raises(InputError, match=r"other sources \(thesislib.training.loop "):
         train(tmp_path)

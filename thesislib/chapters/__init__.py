@@ -17,6 +17,6 @@ def part(chapter: str, name: str) -> ModuleType:
     """
     folder = f"ch{chapter}" if chapter[:1].isdigit() else chapter.lower()
     try:
-        return import_module(f"{__name__}.{folder}.{name}")
+        return import_module(f"thesislib.chapters.{folder}.{name}")
     except ModuleNotFoundError as error:
         raise InputError(f"There is no chapter {chapter!r} in this version.") from error

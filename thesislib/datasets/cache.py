@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from thesislib.datasets.fingerprint import num_threads
+from thesislib.datasets.reading import num_threads
 from thesislib.errors import InputError
 
 _BLOCK = 1 << 26  # bytes a checksum

@@ -10,7 +10,7 @@ import numpy as np
 from thesislib import paths
 from thesislib.datasets import decode, packed, registry
 from thesislib.datasets.base import Adapter, Item, count
-from thesislib.datasets.fingerprint import hash_files, leaks, num_threads, repeats
+from thesislib.datasets.fingerprint import hash_files, leaks, repeats
 from thesislib.datasets.locate import locate
 from thesislib.datasets.packed import PackedReader
 from thesislib.datasets.parts import (
@@ -20,6 +20,7 @@ from thesislib.datasets.parts import (
     files_of,
     shared_patients,
 )
+from thesislib.datasets.reading import num_threads
 from thesislib.errors import InputError
 
 _PROBE = 64  # pixels; files are decoded to this size to see whether they can be

@@ -5,28 +5,15 @@ import json
 import os
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 from thesislib.datasets.base import Item
-from thesislib.errors import InputError
-
-Progress = Callable[[int, int], None]  # called with (done, total)
+from thesislib.datasets.reading import Progress, num_threads
 
 _SETTLED = 2.0  # seconds; a file younger than this may still change unnoticed
-
-
-def num_threads() -> int:
-    """Threads for reading files: `$THESIS_THREADS`, else the processors, 2 to 16."""
-    if given := os.environ.get("THESIS_THREADS"):
-        if not given.isdigit() or not int(given):
-            raise InputError(
-                f"THESIS_THREADS is {given!r}, but must be a whole number above 0."
-            )
-        return int(given)
-    return min(max(2, os.cpu_count() or 2), 16)
 
 
 def hash_files(

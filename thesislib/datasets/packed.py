@@ -14,9 +14,10 @@ import numpy as np
 from thesislib import paths
 from thesislib.datasets.base import Reader
 from thesislib.datasets.cache import Entry, Writer, build_once
-from thesislib.datasets.fingerprint import Progress, hash_files, num_threads
+from thesislib.datasets.fingerprint import hash_files
 from thesislib.datasets.locate import private
 from thesislib.datasets.located import Located
+from thesislib.datasets.reading import Progress, num_threads
 from thesislib.errors import InputError
 
 VERSION = 1

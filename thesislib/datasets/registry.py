@@ -12,13 +12,7 @@ import numpy as np
 from thesislib import paths
 from thesislib.datasets import drawn, filelist, packed
 from thesislib.datasets.base import Dataset, Reader, count
-from thesislib.datasets.fingerprint import (
-    Progress,
-    fingerprint,
-    hash_files,
-    leaks,
-    repeats,
-)
+from thesislib.datasets.fingerprint import fingerprint, hash_files, leaks, repeats
 from thesislib.datasets.locate import locate, private
 from thesislib.datasets.located import Located, PhantomSize
 from thesislib.datasets.packed import PackedReader
@@ -29,11 +23,12 @@ from thesislib.datasets.parts import (
     files_of,
     shared_patients,
 )
+from thesislib.datasets.reading import Progress
 from thesislib.errors import InputError
 
 if TYPE_CHECKING:
-    from thesislib.datasets.bank import Decoded
     from thesislib.datasets.classes import ClassDataset
+    from thesislib.datasets.decoded import Decoded
 
 _ADAPTERS = {  # name: module, class
     "hyperkvasir": ("hyperkvasir", "HyperKvasir"),
@@ -221,7 +216,8 @@ def load(
 def _load_real(
     located: Located, device: object, fraction: float, progress: Progress | None
 ) -> Dataset:
-    from thesislib.datasets.bank import ImageBank, decode_split
+    from thesislib.datasets.bank import ImageBank
+    from thesislib.datasets.decoded import decode_split
 
     parts = {
         split: [item for item in located.items if item.split == split]

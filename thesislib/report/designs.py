@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from thesislib import paper
+from thesislib import paper, sources
 from thesislib.report import intervals
 from thesislib.report.implemented import Address, address
 from thesislib.report.records import Run
@@ -15,8 +15,6 @@ from thesislib.runs.record import quantity
 
 MIN_SEEDS = {"real": 3, "phantom": 5}
 CLASSES = {"mnist": 10, "fmnist": 10, "cifar10": 10, "mvtec": 15}  # one-class problems
-# Rooms of the package that cannot change a number.
-ONLOOKERS = ("figures", "paper", "report", "runs")
 OVER_ERRORS = "t over seeds and DeLong errors within runs, in quadrature"
 Stated = list[tuple[Run, dict[str, Any]]]  # one run and its row a seed
 
@@ -251,7 +249,7 @@ def _changed_between(runs: list[Run]) -> list[str]:
     hashes: dict[str, set[str]] = {}
     for run in runs:
         for name, value in run.record["modules"].items():
-            if name.removeprefix("thesislib.").split(".")[0] not in ONLOOKERS:
+            if not sources.beside(name, sources.BESIDE_NUMBERS):
                 hashes.setdefault(name, set()).add(value[: recorded.DIGITS])
     return sorted(name for name, found in hashes.items() if len(found) > 1)
 

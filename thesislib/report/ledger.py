@@ -13,11 +13,7 @@ What does not qualify is *indicative* and says why; what was never run is *not r
 with the command that runs it; what nobody has built yet is *not implemented*.
 """
 
-import argparse
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from thesislib import paper
@@ -136,29 +132,3 @@ def _result(design: Design, cell: Cell, ours: Counterpart) -> Result | None:
             if place in design.rows:
                 return design.result(place, of_spread=cell.value is None)
     return None
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """`thesislib ledger`: print the ledger as text, or all of it as JSON."""
-    parser = argparse.ArgumentParser(prog="thesislib ledger", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--json", action="store_true", help="everything, as JSON")
-    parser.add_argument("--table", help="one published table, such as 5.1")
-    parser.add_argument("--results", type=Path, help="results folder to read")
-    given = parser.parse_args(argv)
-    if given.table is not None:
-        paper.table(given.table)
-    ledger = build(collect(results=given.results))
-    entries = [e for e in ledger.entries if given.table in (None, e.cell.table)]
-    if given.json:
-        content = {
-            "counts": ledger.counts(),
-            "entries": [entry.as_dict() for entry in entries],
-            "problems": ledger.problems,
-        }
-        print(json.dumps(content, indent=1, ensure_ascii=False))
-        return 0
-    from thesislib.report.text import lines
-
-    print("\n".join(lines(ledger, entries, every=given.table is not None)))
-    return 0

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from thesislib import paths
+from thesislib import atomic, paths
 from thesislib.errors import InputError
 from thesislib.report.records import Run
-from thesislib.runs import atomic, recorded
 from thesislib.runs import record as records
+from thesislib.runs import recorded
 from thesislib.runs.record import quantity
 
 

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from thesislib import paths
+from thesislib import paths, sources
 from thesislib.errors import InputError
 from thesislib.report.records import records_of
 from thesislib.runs import provenance
@@ -113,12 +113,12 @@ def signature(chapter: str, parameters: Mapping[str, Any]) -> dict[str, str]:
 
 def module_hashes() -> dict[str, str]:
     """SHA-256 of the source of every module of the package, as it is on disk."""
-    top = provenance.PACKAGE
+    top = sources.PACKAGE
     hashes = {}
     for path in sorted(top.rglob("*.py")):
         parts = (top.name, *path.relative_to(top).with_suffix("").parts)
         module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        hashes[module] = provenance.sha256_file(path)
+        hashes[module] = sources.sha256_file(path)
     return hashes
 
 

@@ -1,12 +1,7 @@
 """Numbers in words: the one way the ledger, the pages and the tables write them."""
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
-
 from thesislib.paper import Cell
-
-if TYPE_CHECKING:
-    from thesislib.report.ledger import Entry, Ledger, Result
+from thesislib.report.designs import Result
 
 METRICS = {
     "auc": "AUROC",
@@ -61,20 +56,20 @@ def published(cell: Cell) -> str:
     return f"{number(cell.value, cell.decimals)} ± {number(cell.std, cell.decimals)}"
 
 
-def value(result: "Result", decimals: int = 3) -> str:
+def value(result: Result, decimals: int = 3) -> str:
     """Our number: mean ± standard deviation over seeds, without interval or mark."""
     if result.std is None:
         return number(result.value, decimals)
     return f"{number(result.value, decimals)} ± {number(result.std, decimals)}"
 
 
-def signed(result: "Result", decimals: int = 3) -> str:
+def signed(result: Result, decimals: int = 3) -> str:
     """A difference with its sign and interval."""
     bounds = interval(result, decimals)
     return f"{result.value:+.{decimals}f}" + (f" {bounds}" if bounds != "–" else "")
 
 
-def interval(result: "Result", decimals: int = 3) -> str:
+def interval(result: Result, decimals: int = 3) -> str:
     if result.ci_low is None or result.ci_high is None:
         return "–"
     return f"[{number(result.ci_low, decimals)}, {number(result.ci_high, decimals)}]"
@@ -107,47 +102,3 @@ def setting(cell_setting: dict) -> str:
         else:
             words.append(item)
     return ", ".join(words)
-
-
-def status(entry: "Entry") -> str:
-    """The verdict, with the reasons where it is only indicative, and *recorded*."""
-    words = entry.verdict
-    if words == "indicative":
-        words += ": " + ", ".join(entry.results[0].reasons)
-    kept = entry.results and entry.results[0].recorded
-    return f"{words} (recorded)" if kept else words
-
-
-def lines(ledger: "Ledger", entries: Sequence["Entry"], every: bool) -> Iterator[str]:
-    """The ledger for a terminal; without `every` only the cells with a counterpart."""
-    head = ("table", "row", "metric", "published", "ours", "95 % interval", "verdict")
-    body = [
-        (
-            entry.cell.table,
-            entry.cell.method,
-            metric(entry.cell.metric),
-            published(entry.cell),
-            value(entry.results[0]) if entry.results else "",
-            interval(entry.results[0]) if entry.results else "",
-            status(entry),
-        )
-        for entry in entries
-        if every or entry.counterpart is not None
-    ]
-    widths = [max(len(row[i]) for row in [head, *body]) for i in range(len(head))]
-    for row in (head, *body):
-        line = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        yield "  ".join(line).rstrip()
-    counts = ledger.counts()
-    total = f"{sum(counts.values())} published numbers: "
-    yield ""
-    yield total + ", ".join(f"{n} {name}" for name, n in counts.items() if n) + "."
-    commands = {
-        entry.counterpart.command: None
-        for entry in entries
-        if entry.verdict == "not run"
-    }
-    for command in commands:
-        yield f"not run: {command}"
-    for problem in ledger.problems:
-        yield f"note: {problem}"

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from thesislib import paths
+from thesislib import atomic, paths, sources
 from thesislib.errors import InputError
-from thesislib.runs import atomic, provenance
 from thesislib.runs import record as records
 from thesislib.runs.lock import Lock
 
@@ -94,8 +93,8 @@ def _open(final: Path, lock: Lock, notebook: str | None, overwrite: bool) -> Ope
     if is_sealed and not new.exists():
         changed = [
             module
-            for module in provenance.changed_modules(record["modules"])
-            if not provenance.beside(module, (*provenance.BESIDE_ARRAYS, "figures"))
+            for module in sources.changed(record["modules"])
+            if not sources.beside(module, sources.BESIDE_NUMBERS)
         ]
         if record["notebook"] != notebook:
             changed.append("the notebook")
@@ -194,8 +193,8 @@ def _remove_stale(work: Path) -> None:
     """Remove checkpoints that other sources made; arrays are checked when read."""
     for head in work.glob("checkpoints/*/checkpoint.json"):
         try:
-            sources = json.loads(head.read_text(encoding="utf-8"))["sources"]
-            stale = bool(provenance.changed_modules(sources))
+            used = json.loads(head.read_text(encoding="utf-8"))["sources"]
+            stale = bool(sources.changed(used))
         except (OSError, ValueError, KeyError):
             stale = True
         if stale:

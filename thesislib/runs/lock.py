@@ -8,8 +8,8 @@ import errno
 import os
 from pathlib import Path
 
+from thesislib import atomic
 from thesislib.errors import InputError
-from thesislib.runs import atomic
 
 _held: dict[Path, "Lock"] = {}  # of this process: a cell that is run again takes over
 _OFFSET = 1 << 20  # the locked byte on Windows, away from the text others read

@@ -2,18 +2,15 @@
 
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
+from thesislib import atomic, sources
 from thesislib.errors import InputError
-from thesislib.runs import atomic, device, folder, parameters, provenance
+from thesislib.runs import device, folder, parameters, provenance, stated
 from thesislib.runs import record as records
 from thesislib.runs.overrides import plain
 from thesislib.runs.run import Run
 from thesislib.training import seeding
-
-NOT_SETTINGS = ("device", "data_root", "overrides")  # configs hold the overrides
 
 
 def start(
@@ -47,7 +44,7 @@ def start(
     located = given.locate(configs)
     given.run_files()
     settings = {
-        "parameters": _settings(given, located.source, hashes),
+        "parameters": stated.settings(given, located.source, hashes),
         "configs": provenance.private(plain(configs)),
         "fingerprint": located.fingerprint,
     }
@@ -65,22 +62,22 @@ def start(
             "chapter": given.chapter,
             "folder": f"{given.chapter}/{name}",
             "parameters": {
-                "given": _given(given, namespace),
-                "resolved": _resolved(given, located.source, chosen),
+                "given": stated.given(given, namespace),
+                "resolved": stated.resolved(given, located.source, chosen),
             },
             "configs": settings["configs"],
             "seed": given.seed,
-            "dataset": describe(located),
+            "dataset": stated.data(located),
             "selection": "last",
             "packages": provenance.packages(),
             "git": provenance.git_state(),
-            "modules": provenance.module_hashes(),
+            "modules": sources.imported(),
             "notebook": notebook,
             "hardware": provenance.hardware() | device.describe(chosen),
             "device": str(chosen),
             "threads": threads,
             "stages": list(opened.stages),
-            "started": earlier.get("started") or now(),
+            "started": earlier.get("started") or records.now(),
             "finished": None,
             "sessions": earlier.get("sessions", 0) + 1,
             "rows": [],
@@ -94,65 +91,6 @@ def start(
     print(f"Run {atomic.shown(opened.final)}: {opened.reason}.")
     seeding.seed_torch(given.seed, "start")
     return Run(given, configs, located, chosen, opened, record, settings)
-
-
-def describe(data: Any) -> dict[str, Any]:
-    """What a record says of the data, located or loaded."""
-    return {
-        "name": data.name,
-        "source": data.source,
-        "modality": data.modality,
-        "counts": data.counts,
-        "published_counts": data.published_counts,
-        "partial": data.partial,
-        "fingerprint": data.fingerprint,
-        "provenance": provenance.private(plain(data.provenance)),
-    }
-
-
-def now() -> str:
-    """The time in UTC, to the second."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _settings(
-    given: parameters.ChapterParameters, source: str, hashes: Mapping[str, str]
-) -> dict[str, Any]:
-    """Parameters that decide the result; of files, what they hold."""
-    values = plain(given.model_dump())
-    kept = {key: value for key, value in values.items() if key not in NOT_SETTINGS}
-    if not given.methods:
-        kept.pop("methods")
-    return provenance.private({**kept, "source": source, **hashes})
-
-
-def _resolved(
-    given: parameters.ChapterParameters, source: str, chosen: Any
-) -> dict[str, Any]:
-    """Parameters as used, without the user's own folders."""
-    values = provenance.private(plain(given.model_dump()))
-    if not given.methods:
-        values.pop("methods")
-    root = Path(given.data_root).name if given.data_root else ""
-    if not root:
-        root = "$THESIS_DATA" if os.environ.get("THESIS_DATA") else "data"
-    return {**values, "source": source, "device": str(chosen), "data_root": root}
-
-
-def _given(
-    given: parameters.ChapterParameters, namespace: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Parameters as they stood in the notebook, without the user's own folders."""
-    values = {
-        name: plain(namespace[name])
-        for name in type(given).model_fields
-        if name in namespace
-    }
-    if "overrides" in values:
-        values["overrides"] = plain(given.overrides)
-    if given.data_root:
-        values["data_root"] = Path(given.data_root).name
-    return provenance.private(values)
 
 
 def _asked_by_environment() -> bool:

@@ -17,10 +17,9 @@ from pydantic import (
     model_validator,
 )
 
-from thesislib import paths
+from thesislib import paths, sources
 from thesislib.errors import InputError
 from thesislib.runs import overrides as override_rules
-from thesislib.runs import provenance
 
 
 class ChapterParameters(BaseModel):
@@ -82,7 +81,7 @@ class ChapterParameters(BaseModel):
                 path = paths.resolve(one)
                 if not path.is_file():
                     raise InputError(f"{name} is {one!r}, which is no file.")
-                hashes.append(provenance.sha256_file(path))
+                hashes.append(sources.sha256_file(path))
             if hashes:
                 found[name] = " ".join(hashes)
         return found

@@ -8,6 +8,7 @@ SHA-256 of the files with scores, histograms and losses. Nothing else counts.
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,11 @@ ROW = (
     *("table", "row", "setting", "dataset", "metric", "value", "ci_low", "ci_high"),
     *("n", "published", "seed", "source", "preset", "reading"),
 )
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def canonical(value: object) -> str:

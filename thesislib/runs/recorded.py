@@ -13,8 +13,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from thesislib import sources
 from thesislib.errors import InputError
-from thesislib.runs import provenance
 from thesislib.runs.record import FIELDS as RUN
 from thesislib.runs.record import ROW, canonical, digest, seal_of
 
@@ -147,8 +147,8 @@ def changed_modules(record: Mapping[str, Any]) -> list[str]:
     """Modules whose source on disk is not the one that the recorded run used."""
     now, names = {}, {}
     for module, value in modules(record).items():
-        path = provenance.source_path(module)
-        now[module] = provenance.sha256_file(path) if path.is_file() else ""
+        path = sources.path_of(module)
+        now[module] = sources.sha256_file(path) if path.is_file() else ""
         names[module] = now[module].startswith(value)
     if digest(now) == record["package"]["sha256"]:
         return []

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import safetensors.torch
 import torch
 
-from thesislib import paper
+from thesislib import atomic, paper, sources
 from thesislib.errors import InputError
-from thesislib.runs import atomic, folder, provenance, stages
+from thesislib.runs import folder, stages, stated
 from thesislib.runs import record as records
+from thesislib.runs.parameters import ChapterParameters
 from thesislib.runs.store import Histograms, Scores, once
 from thesislib.training import seeding
 from thesislib.training.loop import Loop, TrainingError, out_of_memory
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from thesislib.datasets.base import Dataset
-    from thesislib.datasets.registry import Located
-    from thesislib.runs.parameters import ChapterParameters
+    from thesislib.datasets.located import Located
 
 
 class Run:
@@ -46,7 +46,7 @@ class Run:
 
     def __init__(
         self,
-        parameters: "ChapterParameters",
+        parameters: ChapterParameters,
         configs: dict[str, Any],
         located: "Located",
         device: torch.device,
@@ -69,9 +69,7 @@ class Run:
         """The data, decoded on first use."""
         data = self.parameters.load(self.located, self.device)
         if not self.sealed:
-            from thesislib.runs.opening import describe
-
-            self._record["dataset"] = describe(data)
+            self._record["dataset"] = stated.data(data)
         return data
 
     @property
@@ -302,21 +300,19 @@ class Run:
             )
 
     def _seal(self) -> None:
-        from thesislib.runs.opening import now
-
         for name, data in (
             ("scores.csv", self._scores.text().encode("utf-8")),
             ("histograms.npz", self._histograms.data()),
             ("losses.jsonl", self._losses().encode("utf-8")),
         ):
             atomic.write_bytes(self.folder / name, data)
-            self._record["files"][name] = provenance.sha256_file(self.folder / name)
+            self._record["files"][name] = sources.sha256_file(self.folder / name)
         for path in sorted(self.folder.glob("models/*.safetensors")):
             name = path.relative_to(self.folder).as_posix()
-            self._record["files"][name] = provenance.sha256_file(path)
+            self._record["files"][name] = sources.sha256_file(path)
         self._record["rows"] = self.rows
-        self._record["modules"] = provenance.module_hashes()
-        self._record["finished"] = now()
+        self._record["modules"] = sources.imported()
+        self._record["finished"] = records.now()
         self._record = records.sealed(self._record)
         atomic.write_json(self.folder / "run.json", self._record)
         folder.settle(self._opened)

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from thesislib import atomic, sources
 from thesislib.errors import InputError
-from thesislib.runs import atomic, provenance
 from thesislib.runs.record import Key, canonical
 
 COLUMNS = ("row", "setting", "id", "label", "patient", "score")
@@ -151,13 +151,13 @@ def once(
     with suppress(*DAMAGE):  # what is absent or damaged is computed again
         stored, arrays = _unpacked(path)
         if stored["about"] == json.loads(canonical(about)) and not (
-            provenance.changed_modules(stored["sources"])
+            sources.changed(stored["sources"])
         ):
             return arrays
     arrays = {name: np.asarray(array) for name, array in compute().items()}
     checked_arrays(arrays, f"The arrays {path.stem}")
-    sources = provenance.source_hashes(provenance.BESIDE_ARRAYS)
-    atomic.write_bytes(path, _packed(arrays, {"about": about, "sources": sources}))
+    used = sources.without(sources.BESIDE_ARRAYS)
+    atomic.write_bytes(path, _packed(arrays, {"about": about, "sources": used}))
     return arrays
 
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from thesislib import paper
+from thesislib import atomic, paper, sources
 from thesislib.errors import InputError
-from thesislib.runs import atomic, provenance, recorded
 from thesislib.runs import record as records
+from thesislib.runs import recorded
 from thesislib.runs.record import Key
 from thesislib.runs.store import DAMAGE, Histograms, Scores
 
@@ -113,7 +113,7 @@ def _check(path: Path, record: dict[str, Any] | None) -> Iterator[Finding]:
             text = "; ".join(absent)
             yield say("absent", f"no scores or histograms that give {text}")
     yield from (say("wrong", text) for text in wrong)
-    if changed := provenance.changed_modules(record["modules"], on_disk=True):
+    if changed := sources.changed(record["modules"], on_disk=True):
         yield say("changed", f"since it was sealed: {', '.join(changed)}")
     if not wrong:
         rows = f"{num_again} of {len(record['rows'])} rows recomputed"
@@ -155,7 +155,7 @@ def _files(folder: Path, record: dict[str, Any]) -> Iterator[str]:
     for file, sha256 in record["files"].items():
         if not (folder / file).is_file():
             yield f"{file} is gone"
-        elif provenance.sha256_file(folder / file) != sha256:
+        elif sources.sha256_file(folder / file) != sha256:
             yield f"{file} is not the file that was sealed"
 
 

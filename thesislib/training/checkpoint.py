@@ -21,8 +21,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from thesislib import atomic, sources
 from thesislib.errors import InputError
-from thesislib.runs import atomic, provenance
 
 SCHEMA = 1
 ANEW = "set THESIS_OVERWRITE=1 or delete the run's folder to start anew"
@@ -69,7 +69,7 @@ def save(
                 "device": device,
                 "num_losses": num_losses,
                 "identity": dict(identity),
-                "sources": provenance.source_hashes(provenance.BESIDE_WEIGHTS),
+                "sources": sources.without(sources.BESIDE_WEIGHTS),
                 "files": files,
             },
         )
@@ -272,7 +272,7 @@ def _check_origin(
                 f"The checkpoint {where} was made with {name} {theirs.get(name)!r}, "
                 f"now it is {identity.get(name)!r}; {ANEW}."
             )
-    if changed := provenance.changed_modules(head["sources"]):
+    if changed := sources.changed(head["sources"]):
         raise InputError(
             f"The checkpoint {where} was made by other sources "
             f"({', '.join(changed[:5])} changed since); {ANEW}."

@@ -22,8 +22,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from thesislib import atomic
 from thesislib.errors import InputError
-from thesislib.runs import atomic
 from thesislib.training import checkpoint, seeding
 from thesislib.training import precision as formats
 from thesislib.training.losses import LossFile, to_rows

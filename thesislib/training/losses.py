@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from thesislib import atomic
 from thesislib.errors import InputError
-from thesislib.runs import atomic
 
 Row = dict[str, float]  # {"step": index, term: value, ...}
 

@@ -42,7 +42,9 @@ def strong_examples(run):
 
 def class_term(run):
     """How soon each strong augmentation of this run is told apart, Eq. (4.3)."""
-    found = {v.method.encoder.config.strong: v.method.encoder for v in methods.strong(run)}
+    found = {
+        v.method.encoder.config.strong: v.method.encoder for v in methods.strong(run)
+    }
     named = {methods.STRONG_LABELS.get(n, n): e for n, e in found.items()}
     blind = math.log(ccd.strong_augmentation(run.configs["ccd"]).num_classes)
     history = [

@@ -154,9 +154,7 @@ def printed_table(run) -> str:
     if (table := settings.DETECTION_TABLE.get(dataset)) is None:
         return "<p>Table 4.3 does not print this dataset.</p>"
     if not any(r["table"] == table for r in run.rows):
-        return (
-            "<p><em>Not run</em>: this run has no row that Table 4.3 prints.</p>"
-        )
+        return "<p><em>Not run</em>: this run has no row that Table 4.3 prints.</p>"
     metrics, partial = (f"auc@{dataset}",), run.located.partial
     return beside(run.rows, table, metrics=metrics, every=True, partial=partial)
 
@@ -166,7 +164,9 @@ def _variant(run, name: str, label: str, value, **change) -> Variant:
     main = encoders(run)["ccd"]
     config = replace(main.config, **change)
     changed = replace(main, stage=f"ccd-{name}", label=label, config=config)
-    return Variant(label=label, value=value, method=method(run, changed, "igd", CCD_IGD))
+    return Variant(
+        label=label, value=value, method=method(run, changed, "igd", CCD_IGD)
+    )
 
 
 def _as_configured(run, label: str, value) -> Variant:

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from sphinx.errors import ExtensionError
 
-from thesislib import bookext
+from thesislib.book import extension
 from thesislib.runs import recorded
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,7 +40,7 @@ def root(tmp_path, notebooks, monkeypatch):
 
 
 def chapter_pages(root):
-    texts, _ = bookext.render(root)
+    texts, _ = extension.render(root)
     return {
         name.removeprefix("chapters/"): text
         for name, text in texts.items()
@@ -111,7 +111,7 @@ def test_damaged_and_foreign_notebooks_are_left_out_and_named(root, notebooks):
     foreign["metadata"]["papermill"]["input_path"] = "mine.ipynb"
     put(root / "book/runs/foreign.ipynb", foreign)
 
-    texts, problems = bookext.render(root)
+    texts, problems = extension.render(root)
 
     assert len(problems) == 2
     assert all(problem in texts["results/ledger.md"] for problem in problems)
@@ -120,7 +120,7 @@ def test_damaged_and_foreign_notebooks_are_left_out_and_named(root, notebooks):
 def test_records_of_notebooks_reach_the_ledger(root, notebooks):
     put(root / "out.ipynb", notebooks.run())
 
-    texts, _ = bookext.render(root)
+    texts, _ = extension.render(root)
 
     assert "../chapters/05_pmsacl.html" in texts["results/ledger_chapter_05.md"]
 
@@ -132,7 +132,7 @@ def test_recorded_runs_reach_the_ledger_and_their_page(root, notebooks):
         path, record = keep(root, made.make_record(rows, seed=seed))
     path.write_text(recorded.text(record).replace("0.9123", "0.9124"), "utf-8")
 
-    texts, _ = bookext.render(root)
+    texts, _ = extension.render(root)
 
     page = texts["results/recorded.txt"]
     assert "1.5" in page and record["command"].split(" -p ")[1] in page
@@ -144,7 +144,7 @@ def test_recorded_runs_reach_the_ledger_and_their_page(root, notebooks):
 
 
 def test_without_records_their_page_says_so(root):
-    texts, _ = bookext.render(root)
+    texts, _ = extension.render(root)
 
     assert "No run is recorded" in texts["results/recorded.txt"]
 
@@ -152,11 +152,11 @@ def test_without_records_their_page_says_so(root):
 def test_the_contents_pass_over_chapters_that_are_not_there():
     toc = (ROOT / "_toc.yml").read_text(encoding="utf-8")
 
-    without = bookext.contents(toc, {"05_pmsacl"})
+    without = extension.contents(toc, {"05_pmsacl"})
 
     assert "06_igd" in toc and "06_igd" not in without
-    assert bookext.contents(toc, {"05_pmsacl", "06_igd"}) == toc
-    gone = bookext.contents(toc, {"06_igd"})
+    assert extension.contents(toc, {"05_pmsacl", "06_igd"}) == toc
+    gone = extension.contents(toc, {"06_igd"})
     assert "05_pmsacl" not in gone
     assert gone.count("- file: results/ledger\n") == 1
     assert "glob: chapters/runs/06_igd--*" in gone
@@ -165,9 +165,9 @@ def test_the_contents_pass_over_chapters_that_are_not_there():
 def test_only_changed_files_are_written(tmp_path):
     texts = {"chapters/a.ipynb": "1", "results/b.md": "2"}
 
-    assert bookext.write(tmp_path, texts, tmp_path / "html") == (2, 0)
+    assert extension.write(tmp_path, texts, tmp_path / "html") == (2, 0)
     before = (tmp_path / "results/b.md").stat().st_mtime_ns
-    assert bookext.write(tmp_path, texts | {"chapters/a.ipynb": "3"}, tmp_path) == (
+    assert extension.write(tmp_path, texts | {"chapters/a.ipynb": "3"}, tmp_path) == (
         1,
         0,
     )
@@ -176,13 +176,13 @@ def test_only_changed_files_are_written(tmp_path):
 
 def test_pages_of_removed_runs_are_removed_and_nothing_else(tmp_path):
     html = tmp_path / "html"
-    bookext.write(tmp_path, {"chapters/runs/a.ipynb": "1", "results/b.md": "2"}, html)
+    extension.write(tmp_path, {"chapters/runs/a.ipynb": "1", "results/b.md": "2"}, html)
     kept = [html / "results/b.html", html / "index.html", tmp_path / "index.md"]
     for path in [*kept, html / "chapters/runs/a.html"]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
 
-    assert bookext.write(tmp_path, {"results/b.md": "2"}, html) == (0, 1)
+    assert extension.write(tmp_path, {"results/b.md": "2"}, html) == (0, 1)
 
     assert not (html / "chapters/runs/a.html").exists()
     assert all(path.exists() for path in kept)
@@ -194,7 +194,7 @@ def test_building_another_folder_is_refused_and_destroys_nothing(root, notebooks
     app = SimpleNamespace(srcdir=str(root), outdir=str(root / "html"))
 
     with pytest.raises(ExtensionError, match="jupyter-book build book"):
-        bookext.prepare(app, SimpleNamespace())
+        extension.prepare(app, SimpleNamespace())
 
     assert [path.name for path in root.glob("chapters/*")] == ["05_pmsacl.ipynb"]
 

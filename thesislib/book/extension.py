@@ -18,9 +18,8 @@ from typing import Any
 from sphinx.errors import ExtensionError
 from sphinx.util import logging
 
-from thesislib import book_notebooks as notebooks
-from thesislib import book_pages as pages
-from thesislib.book_notebooks import COMPLETE, Notebook, NotebookRun
+from thesislib.book import notebooks, pages
+from thesislib.book.notebooks import COMPLETE, Notebook, NotebookRun
 from thesislib.report import ledger
 from thesislib.report.claims import judge_all
 from thesislib.report.records import collect, read_notebook

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 
 from thesislib import paper
-from thesislib.book_notebooks import cost, seconds
+from thesislib.book.notebooks import cost, seconds
 from thesislib.report import text
 from thesislib.report.claims import Judged
 from thesislib.report.designs import Result
