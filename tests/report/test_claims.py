@@ -274,8 +274,8 @@ def test_every_implemented_claim_is_tested():
     from tests.report.test_claims05_protocol import PROTOCOL as PROTOCOL_5
     from tests.report.test_claims06 import TESTED
     from tests.report.test_claims06_protocol import PROTOCOL
-    from thesislib.report import claims
 
-    judge_all(ledger.build(records.Collection()))  # registers all of them
+    found = judge_all(ledger.build(records.Collection()))
     here = {*ROWS, "C5-20", "C5-25", "C5-28", "CM-04"}  # CM-04 is C5-01
-    assert set(claims.JUDGES) == here | TESTED | PROTOCOL_5 | PROTOCOL
+    implemented = {one.claim["id"] for one in found if one.implemented}
+    assert implemented == here | TESTED | PROTOCOL_5 | PROTOCOL

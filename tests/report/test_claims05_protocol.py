@@ -3,9 +3,10 @@
 import pytest
 
 from thesislib.report import ledger
-from thesislib.report.claims import judge_all
-from thesislib.report.claims05_protocol import COVIDX, SETTINGS
+from thesislib.report.claims import entries, judge_all
 
+COVIDX = entries()["C5-39"].judged[0].fields["images"]
+SETTINGS = entries()["C5-40"].judged[0].fields["configs"]
 PROTOCOL = {"C5-38", "C5-39", "C5-40"}
 COUNTS = {"train normal": 1_600, "test normal": 500, "test abnormal": 1_000}
 

@@ -4,10 +4,14 @@ import numpy as np
 import pytest
 
 from thesislib.report import ledger
-from thesislib.report.claims import judge_all
-from thesislib.report.claims06_protocol import COUNTS, SETTINGS
+from thesislib.report.claims import entries, judge_all
 from thesislib.runs.store import Scores
 
+COUNTS = entries()["C6-23"].judged[0].fields["images"]
+SETTINGS = {  # as a run states them
+    name: {key: None if value == "none" else value for key, value in found.items()}
+    for name, found in entries()["C6-22"].judged[0].fields["configs"].items()
+}
 PROTOCOL = {"C6-16", "C6-22", "C6-23"}
 CHAPTER = "06_igd"
 IMAGENET = {"pretrain": "imagenet"}

@@ -14,6 +14,7 @@ key apart, so it is `{}` nearly everywhere.
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,36 @@ def cells(table_id: str | None = None) -> Iterator[Cell]:
             for metric, value in row["values"].items():
                 if value is not None:
                     yield _cell(source, row, metric, value)
+
+
+def find_cells(address: str) -> list[Cell]:
+    """Printed numbers at an address in words, `"6.6 igd auc@lag train_fraction=0.2"`.
+
+    Table, row key, metric, then as much of the setting as needed, lists with "+". A *
+    in the metric stands for anything; means over classes are left out then.
+    """
+    words = address.split()
+    (table_id, row, metric), settings = [*words, "", "", ""][:3], words[3:]
+    wanted = {name: value for name, _, value in (s.partition("=") for s in settings)}
+    return [
+        cell
+        for cell in _by_row().get((table_id, row), ())
+        if fnmatchcase(cell.metric, metric)
+        and not ("*" in metric and cell.part == "mean")
+        and all(_plain(cell.setting.get(k)) == value for k, value in wanted.items())
+    ]
+
+
+@cache
+def _by_row() -> dict[tuple[str, str], list[Cell]]:
+    found: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells():
+        found.setdefault((cell.table, cell.row), []).append(cell)
+    return found
+
+
+def _plain(setting: Any) -> str:
+    return "+".join(setting) if isinstance(setting, list) else str(setting)
 
 
 def _cell(source: dict, row: dict, metric: str, value: float | dict) -> Cell:

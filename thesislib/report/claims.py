@@ -1,61 +1,32 @@
 """The claims of the texts, judged from our own rows.
 
-Each implemented claim is one function over a `View`: the rows of all datasets made
-in one way (data real or phantom, preset, reading). It returns a `Finding`, or None
-where rows are lacking. The other claims read *not implemented*. Where a claim speaks
-of several methods, of which some are not built yet, `part` names the part judged.
-
-A claimed gain of g points
-
-- *holds* if the 95 % interval of our difference lies within g +/- the ledger's delta;
-- is *confirmed in direction* if the interval lies above zero, with another size;
-- *fails* if it lies at or below zero;
-- is *undecided* otherwise.
-
-Whatever carries no verdict in the ledger (phantom, partial data, own protocol, fewer
-than three seeds) is only *indicative* here, too. Phantoms can confirm the direction of
-a gain; its size, and claims about values or spreads, they say nothing about.
-
-Claims about protocols and settings are judged from what runs state of themselves
-(settings, counts, stored scores); one run settles them, whatever its numbers.
+`paper/claims.toml` says of each claim how it is judged, `judges` how that is done; a
+claim without an entry, or whose cells have no counterpart yet, reads *not implemented*.
+Of the ways in which rows were made (real or phantom, preset, reading) the best one that
+has the rows counts. Whatever carries no verdict in the ledger (phantom, partial data,
+own protocol, fewer than three seeds) is only *indicative* here, too.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+import inspect
+import tomllib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from thesislib import paper
+from thesislib.errors import InputError
 from thesislib.paper import Cell
-from thesislib.report import text
-from thesislib.report.designs import Design, Result, own_key, reading_rank
+from thesislib.report.designs import Design, reading_rank
+from thesislib.report.findings import Finding, Study, View, together
 from thesislib.report.implemented import counterpart
-from thesislib.report.ledger import Ledger, delta, placement
+from thesislib.report.judges import FUNCTIONS, KINDS, Judge
+from thesislib.report.ledger import Ledger
 
-HOLDS, DIRECTION, UNDECIDED, FAILS = (
-    "holds",
-    "confirmed in direction",
-    "undecided",
-    "fails",
-)
-WORST_FIRST = (FAILS, UNDECIDED, DIRECTION, HOLDS)
-PMSACL, PADIM, SIMCLR = "pmsacl-padim", "padim", "simclr-padim"
-PMSACL_IGD, IGD = "pmsacl-igd", "igd"  # of chapter 5
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What our rows say about a claim."""
-
-    state: str  # HOLDS, DIRECTION, UNDECIDED or FAILS
-    detail: str  # the numbers, in words
-    results: tuple[Result, ...]
-    notes: tuple[str, ...] = ()  # what keeps it from being the claim's own setting
-
-    @property
-    def reasons(self) -> list[str]:
-        """Why it is only indicative; empty if it carries a verdict."""
-        found = [reason for result in self.results for reason in result.reasons]
-        return list(dict.fromkeys([*self.notes, *found]))
+CELLS = ("of", "first", "over", "before", "others", "cells")  # fields that name them
+ONE = ("first", "over")  # each a single one
+OF_VALUES = {"value", "spread"}  # kinds of which phantoms say nothing
 
 
 @dataclass(frozen=True)
@@ -78,81 +49,71 @@ class Judged:
         return self.finding.state
 
 
-class View:
-    """Rows made in one way, over datasets; the best design of each dataset."""
+@dataclass(frozen=True)
+class Item:
+    """One of the things that decide a claim: a judge and what it is given."""
 
-    def __init__(self, designs: Iterable[Design]) -> None:
-        self.designs = list(designs)
+    kind: str
+    judge: Judge
+    fields: dict[str, Any]
+    cells: list[Cell]  # that must have a counterpart
 
-    @property
-    def phantom(self) -> bool:
-        return any(design.runs[0].source == "phantom" for design in self.designs)
 
-    def value(self, cell: Cell) -> Result | None:
-        """Our counterpart of a published cell, on real data."""
-        if self.phantom:
+@dataclass(frozen=True)
+class Entry:
+    """How a claim is judged; the head of `claims.toml` explains the fields."""
+
+    judged: list
+    part: str = ""
+    needs: str = ""
+    real: bool = False
+    study: list | None = None
+
+    def implemented(self, chapters: set[str]) -> bool:
+        """Whether all that it speaks of is built, given the chapters that are."""
+        named = {item.fields.get("chapter") for item in self.judged} - {None}
+        cells = [cell for item in self.judged for cell in item.cells]
+        return named <= chapters and all(map(counterpart, cells))
+
+    def judge(self, view: View) -> Finding | None:
+        """What rows made in one way say, None if they are not all there."""
+        if self.real and view.phantom:
             return None
-        for design, key in self._places(cell):
-            if found := design.result(key, of_spread=cell.value is None):
-                return found
-        return None
+        if not self.study:
+            return self._together(view)
+        chapter = counterpart(self.judged[0].cells[0]).chapter
+        studies = [Study(d, self.study) for d in view.designs if d.chapter == chapter]
+        found = [(one, said) for one in studies if (said := self._together(one))]
+        theirs = [pair for pair in found if not pair[0].note]
+        first: dict[str, Finding] = {}  # of each dataset
+        for study, said in theirs or found[:1]:
+            notes = (study.note,) if study.note else ()
+            first.setdefault(study.dataset, replace(said, notes=notes))
+        return together(first.values())
 
-    def difference(self, cell: Cell, minus: Cell) -> Result | None:
-        """Our counterpart of one cell minus that of another, paired by seed."""
-        for design, key in self._places(cell):
-            for other_design, other in self._places(minus):
-                if design is other_design and (found := design.difference(key, other)):
-                    return found
-        return None
-
-    def own(self, row: str, metric: str, **setting: Any) -> Result | None:
-        """A row of ours that no table prints, on any dataset."""
-        for design in self.designs:
-            key = own_key(row, setting, metric, design.dataset)
-            if key in design.rows:
-                return design.result(key)
-        return None
-
-    def _places(self, cell: Cell) -> Iterator[tuple[Design, Any]]:
-        if (ours := counterpart(cell)) is None:
-            return
-        for design in self.designs:
-            if (design.chapter, design.dataset) == (ours.chapter, ours.dataset):
-                yield from ((design, p) for p in ours.addresses if p in design.rows)
-
-
-Judge = Callable[[View], Finding | None]
-JUDGES: dict[str, tuple[str, Judge]] = {}
-
-
-def claim(*names: str, part: str = "") -> Callable[[Judge], Judge]:
-    """Register the function that judges the claims of these ids."""
-
-    def register(judge: Judge) -> Judge:
-        for name in names:
-            JUDGES[name] = (part, judge)
-        return judge
-
-    return register
+    def _together(self, view: View) -> Finding | None:
+        said = [(item.kind, item.judge(view, **item.fields)) for item in self.judged]
+        lacking = {kind for kind, finding in said if finding is None}
+        if view.phantom:
+            lacking = lacking - OF_VALUES if self.needs == "all" else set()
+        if lacking and self.needs != "any":
+            return None
+        return together(finding for _, finding in said if finding is not None)
 
 
 def judge_all(ledger: Ledger) -> list[Judged]:
     """All claims in the order of the texts, each judged from its best rows."""
-    from thesislib.report import (  # noqa: F401  they register theirs
-        claims05,
-        claims05_protocol,
-        claims06,
-        claims06_printed,
-        claims06_protocol,
-    )
-
     views = _views(ledger.designs)
+    built = {ours.chapter for cell in paper.cells() if (ours := counterpart(cell))}
     judged = []
-    for entry in paper.claims():
-        part, judge = JUDGES.get(entry["id"], ("", None))
-        found = (judge(view) for view in views) if judge else ()
-        finding = next((one for one in found if one is not None), None)
-        judged.append(Judged(entry, part, finding, judge is not None))
+    for claim in paper.claims():
+        entry = entries().get(claim["id"])
+        if entry is None or not entry.implemented(built):
+            judged.append(Judged(claim, "", None, False))
+            continue
+        said = (entry.judge(view) for view in views)
+        finding = next((one for one in said if one is not None), None)
+        judged.append(Judged(claim, entry.part, finding, True))
     return judged
 
 
@@ -167,103 +128,86 @@ def _views(designs: Iterable[Design]) -> list[View]:
     order = sorted(
         ways, key=lambda w: (w[0], w[1], rank.get(w[2], 3), reading_rank(w[3]))
     )
-    by_size = {way: sorted(ways[way], key=lambda d: -len(d.runs)) for way in order}
-    return [View(by_size[way]) for way in order]
+    return [View(sorted(ways[way], key=lambda d: -len(d.runs))) for way in order]
 
 
-# --- the two forms that most claims take ---------------------------------------
+# --- reading the entries ------------------------------------------------------------
 
 
-def cell(table: str, row: str, metric: str, **setting: Any) -> Cell:
-    """The published cell that a claim speaks of."""
-    (found,) = (
-        candidate
-        for candidate in paper.cells(table)
-        if (candidate.row, candidate.metric) == (row, metric)
-        and all(candidate.setting.get(k) == v for k, v in setting.items())
-    )
+@cache
+def entries() -> dict[str, Entry]:
+    """The entries of `paper/claims.toml`, by claim."""
+    path = Path(paper.__file__).with_name("claims.toml")
+    return read(path.read_text(encoding="utf-8"))
+
+
+def read(text: str) -> dict[str, Entry]:
+    """Entries written as TOML; a wrong one is an InputError of one sentence."""
+    known = {claim["id"] for claim in paper.claims()}
+    given = tomllib.loads(text)
+    found = {}
+    for claim, fields in given.items():
+        where = f"claims.toml, {claim}"
+        if claim not in known:
+            raise InputError(f"{where}: the texts make no claim of this name.")
+        if fields.keys() == {"same_as"} and fields["same_as"] in given:
+            fields = given[fields["same_as"]]
+        _check(where, fields, Entry)
+        if fields.get("needs", "all") not in ("all", "any"):
+            raise InputError(f"{where}: needs is 'all' or 'any'.")
+        items = [_item(where, item) for item in fields["judged"]]
+        found[claim] = Entry(**fields | {"judged": items})
     return found
 
 
-def gains(
-    view: View, *claims: tuple[Cell, Cell, float | None], all_of: bool = True
-) -> Finding | None:
-    """Judge claimed differences (better, worse, size as printed or None).
-
-    A size of None claims the direction only. With `all_of` every difference must be
-    at hand; otherwise those that are count.
-    """
-    found = [(view.difference(a, b), a, b, size) for a, b, size in claims]
-    if all_of and any(result is None for result, *_ in found):
-        return None
-    parts = [
-        (gain_state(result, size, delta(a)), result, a, b, size)
-        for result, a, b, size in found
-        if result is not None
-    ]
-    details = [
-        f"{text.metric(a.metric)} on {text.DATASETS[a.dataset]}: {a.method} minus "
-        f"{b.method} {text.signed(result)} "
-        + (f"(claimed {size:+.3f})" if size is not None else "(claimed: a gain)")
-        for _, result, a, b, size in parts
-    ]
-    return together([(state, result) for state, result, *_ in parts], details)
-
-
-def gain_state(result: Result, size: float | None, tolerance: float) -> str:
-    """State of a claimed gain of `size`, or of any gain if that is None."""
-    if result.ci_low is None or result.ci_high is None:
-        return UNDECIDED
-    if result.ci_high <= 0:
-        return FAILS
-    if size is None:
-        return HOLDS if result.ci_low > 0 else UNDECIDED
-    if result.source == "phantom":
-        return DIRECTION if result.ci_low > 0 else UNDECIDED
-    if size - tolerance <= result.ci_low and result.ci_high <= size + tolerance:
-        return HOLDS
-    return DIRECTION if result.ci_low > 0 else UNDECIDED
+def _item(where: str, given: dict[str, Any]) -> Item:
+    """One of the things in `judged`, its cells looked up."""
+    fields = dict(given)
+    kind = fields.pop("kind", "")
+    where = f"{where}, {kind or 'no kind'}"
+    if kind not in (*KINDS, "function"):
+        raise InputError(f"{where}: the kinds are {', '.join(KINDS)} and function.")
+    judge = KINDS.get(kind)
+    if judge is None:
+        judge, why = FUNCTIONS.get(fields.pop("name", "")), fields.pop("why", "")
+        if not (judge and why):
+            names = ", ".join(FUNCTIONS)
+            raise InputError(f"{where}: it has a name (of {names}) and says why.")
+    _check(where, fields, judge)
+    cells = []
+    for name in (one for one in CELLS if one in fields):
+        written = fields[name] if isinstance(fields[name], list) else [fields[name]]
+        found = [c for address in written for c in _cells(where, address, cells[:1])]
+        if name in ONE and len(found) > 1:
+            raise InputError(f"{where}: {name} names one cell, not {len(found)}.")
+        fields[name] = found[0] if name in ONE else found
+        cells += [] if name == "over" and fields.get("as_printed") else found
+    return Item(kind, judge, fields, cells)
 
 
-def values(view: View, *cells: Cell) -> Finding | None:
-    """Judge claimed values: each as the ledger judges its cell."""
-    found = [(view.value(one), one) for one in cells]
-    if any(result is None for result, _ in found):
-        return None
-    states = {
-        "reproduced": HOLDS,
-        "exceeds": FAILS,
-        "falls short": FAILS,
-        "undecided": UNDECIDED,
-    }
-    details = [
-        f"{text.metric(one.metric)} on {text.DATASETS[one.dataset]}: "
-        f"{text.value(result)} {text.interval(result)} "
-        f"(claimed {text.published(one)})"
-        for result, one in found
-    ]
-    judged = [(states[placement(one, result)], result) for result, one in found]
-    return together(judged, details)
+def _check(where: str, given: dict[str, Any], function: Callable) -> None:
+    """Whether the fields fit the arguments of what takes them."""
+    arguments = dict(inspect.signature(function).parameters)
+    arguments.pop("view", None)
+    for name, value in given.items():
+        if name not in arguments:
+            known = ", ".join(arguments)
+            raise InputError(f"{where}: no field is called {name}; there are {known}.")
+        kind = str | list if name in CELLS else arguments[name].annotation
+        whole = type(value) is int and isinstance(float(value), kind)
+        if not (whole or isinstance(value, kind)):
+            raise InputError(f"{where}: {name} cannot be {value!r}.")
+    for name, argument in arguments.items():
+        if argument.default is argument.empty and name not in given:
+            raise InputError(f"{where}: the field {name} is missing.")
 
 
-def together(parts: list[tuple[str, Result]], details: list[str]) -> Finding | None:
-    """Several (state, result) as one finding: the weakest part decides."""
-    if not parts:
-        return None
-    state = min((state for state, _ in parts), key=WORST_FIRST.index)
-    return Finding(state, "; ".join(details), tuple(result for _, result in parts))
-
-
-def merged(view: View, *findings: Finding | None) -> Finding | None:
-    """Several findings as one; None if one of them is lacking.
-
-    On phantoms those about values always are; the others are judged alone.
-    """
-    if view.phantom:
-        findings = tuple(finding for finding in findings if finding is not None)
-    if not findings or any(finding is None for finding in findings):
-        return None
-    state = min((finding.state for finding in findings), key=WORST_FIRST.index)
-    results = tuple(result for finding in findings for result in finding.results)
-    notes = tuple(note for finding in findings for note in finding.notes)
-    return Finding(state, "; ".join(f.detail for f in findings), results, notes)
+def _cells(where: str, address: str, beside: list[Cell]) -> list[Cell]:
+    """Printed cells at an address; a row key alone is one beside another cell."""
+    for cell in beside if " " not in address else ():
+        address = f"{cell.table} {address} {cell.metric}"
+    if not (found := paper.find_cells(address)):
+        raise InputError(f"{where}: {address!r} is not printed.")
+    if "*" not in address and len(found) > 1:
+        raise InputError(f"{where}: {address!r} is not one cell; name a setting.")
+    return found

@@ -18,6 +18,7 @@ Three designs (DESIGN of the companion, section 5):
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
+from functools import cache
 from statistics import fmean, variance
 
 Interval = tuple[float, float]
@@ -240,6 +241,7 @@ def _t(degrees: float) -> float:
     return student_quantile((1 + LEVEL) / 2, degrees)
 
 
+@cache  # a book asks for the same few thousands of times
 def student_quantile(probability: float, degrees: float) -> float:
     """Quantile of Student's t; `degrees` may be fractional or infinite."""
     if probability <= 0.5:
@@ -252,6 +254,7 @@ def student_quantile(probability: float, degrees: float) -> float:
     )
 
 
+@cache
 def chi_square_quantile(probability: float, degrees: float) -> float:
     """Quantile of the chi-square distribution."""
     return _bisect(lambda x: _gamma(x / 2, degrees / 2), probability)
