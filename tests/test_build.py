@@ -101,7 +101,7 @@ def test_importing_the_package_imports_nothing_heavy():
 
 def test_snakemake_starts_without_anything_heavy():
     code = (
-        "import sys\nfrom thesislib.report import staleness\n"
+        "import sys\nfrom thesislib.report import staleness, terminal\n"
         f"print([m for m in {HEAVY} if m in sys.modules])"
     )
     done = subprocess.run(

@@ -12,7 +12,7 @@ import torch
 
 from thesislib import paper
 from thesislib.errors import InputError
-from thesislib.runs import atomic, folder, provenance, stages
+from thesislib.runs import atomic, folder, provenance, stages, status
 from thesislib.runs import record as records
 from thesislib.runs.store import Histograms, Scores, once
 from thesislib.training import seeding
@@ -88,11 +88,12 @@ class Run:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Measure a part of the run: wall time, CPU time, peak memory.
+        """Measure a part of the run, wall time, CPU time, peak memory, and announce it.
 
         Out of memory becomes one sentence that names the override to change.
         """
         self._open_stages.add(name)
+        status.tell(stage=name)
         seeding.seed_torch(self.parameters.seed, "stage", name)
         try:
             with stages.measured(self.device.type == "cuda") as cost:
@@ -104,6 +105,7 @@ class Run:
         else:
             self._open_stages.discard(name)
         finally:
+            status.tell(stage_ended=name)
             if not self.sealed:
                 stages.added(self._record["stages"], name, cost)
                 atomic.write_json(self.folder / "run.json", self._record)
