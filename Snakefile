@@ -17,8 +17,10 @@ from pathlib import Path
 
 sys.path.insert(0, workflow.basedir)
 
+from snakemake.settings.enums import Quietness
+
 from thesislib.errors import InputError
-from thesislib.report import staleness
+from thesislib.report import staleness, terminal
 
 workdir: workflow.basedir
 
@@ -92,6 +94,7 @@ elif "datasets" in config:
     ASKED = asked("datasets", "seeds")
 elif config:
     refuse("--config names neither dataset nor datasets.")
+STATUS = str(Path(workflow.basedir, ".snakemake", "status"))  # what each run does now
 RUNS = {staleness.name(*run[:2]): run for run in REPORT + ASKED}
 
 if workflow.is_main_process:
@@ -110,6 +113,13 @@ onstart:
     except OSError:
         refuse("another one is at work in this folder; wait for it or stop it.")
     workflow.running = lock
+    jobs = [j for j in workflow.dag.needrun_jobs() if j.rule.name == "execute"]
+    terminal.watch(
+        {job.wildcards.run: RUNS[job.wildcards.run][:2] for job in jobs},
+        Path(STATUS),
+        workers=workflow.resource_settings.cores,
+        quiet=Quietness.ALL in (workflow.output_settings.quiet or ()),
+    )
 
 
 rule report:
@@ -140,5 +150,6 @@ rule execute:
         data=signature("data"),
         changed=signature("changed"),
     shell:
-        "{sys.executable:q} -m thesislib.report.staleness {wildcards.run:q}"
+        "THESIS_STATUS={STATUS:q}/{wildcards.run:q}.jsonl"
+        " {sys.executable:q} -m thesislib.report.staleness {wildcards.run:q}"
         " {params.chapter} {params.given:q} {params.changed:q}"

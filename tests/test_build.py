@@ -100,7 +100,12 @@ def test_importing_the_package_imports_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "module", ["thesislib.report.staleness", "thesislib.book.extension"]
+    "module",
+    [
+        "thesislib.report.staleness",
+        "thesislib.report.terminal",
+        "thesislib.book.extension",
+    ],
 )
 def test_snakemake_and_the_book_start_without_anything_heavy(module):
     code = f"import sys, {module}; print([m for m in {HEAVY} if m in sys.modules])"

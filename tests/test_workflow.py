@@ -122,8 +122,7 @@ class Repository:
         """Seeds that run when Snakemake is started, all of them to a good end."""
         done = self.start()
         assert done.returncode == 0, done.stderr
-        # Two runs write at once: a line may hold both.
-        return sorted(re.findall(r"-s(\d+) starts", done.stderr))
+        return sorted(re.findall(r"seed (\d+) starts$", done.stderr, re.MULTILINE))
 
     def plan(self) -> list[str]:
         """Why Snakemake would start each run, in its words."""
@@ -181,7 +180,8 @@ def test_a_changed_module_runs_those_that_imported_it_and_a_kill_costs_nothing(
     assert failed.returncode != 0
     assert "RuntimeError: made to fail" in failed.stderr
     assert "now: 'thesislib.first " in failed.stderr
-    assert "-s1 starts" not in failed.stderr
+    assert "seed 1 starts" not in failed.stderr
+    assert "0 of 1 runs done, 1 stopped" in failed.stderr.splitlines()[-1]
     assert repository.records() == before
     (repository.root / "fail").unlink()
 

@@ -12,7 +12,7 @@ from tests.training.toy import in_a_child
 from thesislib import runs, sources
 from thesislib.errors import InputError
 from thesislib.runs import folder as folders
-from thesislib.runs import record
+from thesislib.runs import record, status
 from thesislib.runs.run import Run
 from thesislib.training.loop import TrainingError
 
@@ -65,6 +65,25 @@ def test_a_finished_run_is_sealed_and_holds_what_the_design_lists(home):
     assert ap["published"] is None and ap["table"] is None  # not printed there
     losses = (run.folder / "losses.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["step"] for line in losses] == list(range(6))
+
+
+def test_a_run_that_is_watched_tells_when_its_stages_begin_and_end(home, monkeypatch):
+    file = home / "run.jsonl"
+    monkeypatch.setenv(status.VARIABLE, str(file))
+
+    run, _ = chapter()
+    with pytest.raises(ValueError), run.stage("figures"):
+        raise ValueError
+
+    events = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    for event in events:
+        del event["at"]
+    assert events == [
+        {"stage": "training"},
+        {"stage_ended": "training"},
+        {"stage": "figures"},
+        {"stage_ended": "figures"},
+    ]
 
 
 def test_private_paths_stay_out_of_the_record(home):

@@ -1,7 +1,9 @@
+import json
 import sys
 
 import pytest
 
+from thesislib.runs import status
 from thesislib.training import progress
 from thesislib.training.progress import Progress
 
@@ -129,3 +131,24 @@ def test_a_reporter_shows_nothing_before_there_is_work(monkeypatch):
     report(1, 2)
     report(2, 2)
     assert made == [(2, "decoding"), 1, 2, "closed"]
+
+
+def test_where_another_process_shows_the_runs_it_is_told_instead_of_the_terminal(
+    clock, monkeypatch, tmp_path
+):
+    """The notebook's own line stays as it is."""
+    file, line = tmp_path / "run.jsonl", Line()
+    monkeypatch.setenv(status.VARIABLE, str(file))
+    monkeypatch.setattr(progress, "_notebook_line", lambda text: line)
+    monkeypatch.setattr(sys.stderr, "_original_stdstream_copy", 9_999, raising=False)
+    bar = Progress(10, "pmsacl")
+    clock.now = 7.0
+    bar.update(5, con=0.5)
+    bar.close()
+
+    assert bar.descriptor is None
+    assert line.shown == ["pmsacl 5/10 con 0.5 7 s, 7 s left", "pmsacl 10/10 7 s"]
+    events = [json.loads(text) for text in file.read_text("utf-8").splitlines()]
+    for event in events:
+        del event["at"]
+    assert events == [{"label": "pmsacl", "done": 5, "total": 10}, {"label": None}]

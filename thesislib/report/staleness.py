@@ -14,8 +14,8 @@ import ast
 import hashlib
 import json
 import os
+import platform
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from typing import Any
 from thesislib import paths, sources
 from thesislib.errors import InputError
 from thesislib.report.records import records_of
-from thesislib.runs import provenance
+from thesislib.runs import provenance, status
 from thesislib.runs.record import is_sealed
 
 NAMED = ("dataset", "source", "preset", "reading")  # tell runs apart by name
@@ -187,8 +187,7 @@ def execute(run: str, chapter: str, given: Mapping[str, Any], changed: str) -> N
     notebook, shown = notebook_path(run), f"book/runs/{run}.ipynb"
     before = module_hashes()  # now, since an edit during the run does not reach it
     notebook.parent.mkdir(parents=True, exist_ok=True)
-    print(f"{run} starts", file=sys.stderr, flush=True)
-    start = time.monotonic()
+    status.tell(starts={"pid": os.getpid(), "host": platform.node()})
     try:
         execute_notebook(
             paths.root() / "chapters" / f"{chapter}.ipynb",
@@ -210,8 +209,7 @@ def execute(run: str, chapter: str, given: Mapping[str, Any], changed: str) -> N
     }
     stamp_path(run).parent.mkdir(parents=True, exist_ok=True)
     stamp_path(run).write_text(json.dumps(stamp, indent=1), encoding="utf-8")
-    seconds = time.monotonic() - start
-    print(f"{run} done in {seconds:.0f} s", file=sys.stderr, flush=True)
+    status.tell(ends="done")
 
 
 def _read(path: Path) -> Any:
@@ -228,9 +226,12 @@ def main() -> None:
     try:
         execute(run, chapter, json.loads(given), changed)
     except InputError as error:
-        sys.exit(f"{run} failed. {error}")
+        words = f"failed. {error}"
     except KeyboardInterrupt:
-        sys.exit(f"{run} was interrupted; the same command goes on with it.")
+        words = "interrupted; the same command goes on with it"
+    else:
+        return
+    sys.exit(1 if status.tell(ends=words) else f"{run}: {words}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import torch
 
 from thesislib import atomic, paper, sources
 from thesislib.errors import InputError
-from thesislib.runs import folder, stages, stated
+from thesislib.runs import folder, stages, stated, status
 from thesislib.runs import record as records
 from thesislib.runs.parameters import ChapterParameters
 from thesislib.runs.store import Histograms, Scores, once
@@ -87,11 +87,12 @@ class Run:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Measure a part of the run: wall time, CPU time, peak memory.
+        """Measure a part of the run, wall time, CPU time, peak memory, and announce it.
 
         Out of memory becomes one sentence that names the override to change.
         """
         self._open_stages.add(name)
+        status.tell(stage=name)
         seeding.seed_torch(self.parameters.seed, "stage", name)
         try:
             with stages.measured(self.device.type == "cuda") as cost:
@@ -103,6 +104,7 @@ class Run:
         else:
             self._open_stages.discard(name)
         finally:
+            status.tell(stage_ended=name)
             if not self.sealed:
                 stages.added(self._record["stages"], name, cost)
                 atomic.write_json(self.folder / "run.json", self._record)

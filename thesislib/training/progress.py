@@ -6,6 +6,8 @@ Where it goes:
 - Papermill: that line, and one line per update on papermill's terminal, through
   the descriptor that ipykernel keeps of the original stderr. Nothing written
   there reaches the notebook.
+- Snakemake: that line, and an event for the process that shows all runs
+  (`runs/status.py`).
 - Plain Python: stderr; a terminal sees one line that replaces itself.
 
 When it ends, the notebook keeps one short last line, which the book leaves out.
@@ -15,6 +17,8 @@ import os
 import sys
 import time
 from collections.abc import Callable
+
+from thesislib.runs import status
 
 NOTEBOOK_SECONDS = 1.0  # between updates of the line in the notebook or terminal
 LOG_SECONDS = 5.0  # between lines where each line stays
@@ -44,6 +48,7 @@ class Progress:
         line += "".join(f" {name} {value:.4g}" for name, value in values.items())
         line += self._time_left(done, now)
         self.shown_at = now
+        status.tell(label=self.label, done=done, total=self.total)
         if self.handle is not None:
             self._show(line)
             if now - self.logged_at >= LOG_SECONDS:
@@ -60,6 +65,7 @@ class Progress:
         if self.closed:
             return
         self.closed = True
+        status.tell(label=None)
         seconds = time.monotonic() - self.began
         last = last or f"{self.label} {self.total}/{self.total} {seconds:.0f} s"
         if self.handle is not None:
@@ -131,10 +137,11 @@ def _notebook_line(text: str) -> object | None:
 def _terminal() -> int | None:
     """Descriptor of the terminal that started this kernel.
 
-    None under Jupyter's server, whose log is no place for it. The attribute is
-    private to ipykernel: without it there are no lines on the terminal.
+    None under Jupyter's server, whose log is no place for it, and where another
+    process shows what this run does. The attribute is private to ipykernel: without
+    it there are no lines on the terminal.
     """
-    if "JPY_SESSION_NAME" in os.environ:
+    if "JPY_SESSION_NAME" in os.environ or status.is_watched():
         return None
     return getattr(sys.stderr, "_original_stdstream_copy", None)
 

@@ -10,7 +10,6 @@ not at hand, the untrained encoder is the comparison.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from thesislib import paper
 from thesislib.chapters.ch04_ccd import settings
 from thesislib.detectors.dae import dae_config
 from thesislib.report.tables import beside
