@@ -12,7 +12,8 @@ import pytest
 
 from thesislib.report import terminal
 from thesislib.report.terminal import Board, Live, Log, Watch
-from thesislib.runs import record, status
+from thesislib.runs import record
+from thesislib.training import status
 
 HERE = {"pid": os.getpid(), "host": platform.node()}
 TITLES = {f"run-{n}": f"05_pmsacl lag seed {n}" for n in range(4)}

@@ -12,8 +12,9 @@ from tests.training.toy import in_a_child
 from thesislib import runs, sources
 from thesislib.errors import InputError
 from thesislib.runs import folder as folders
-from thesislib.runs import record, status
+from thesislib.runs import record
 from thesislib.runs.run import Run
+from thesislib.training import status
 from thesislib.training.loop import TrainingError
 
 

@@ -3,8 +3,7 @@ import sys
 
 import pytest
 
-from thesislib.runs import status
-from thesislib.training import progress
+from thesislib.training import progress, status
 from thesislib.training.progress import Progress
 
 

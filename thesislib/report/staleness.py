@@ -23,8 +23,9 @@ from typing import Any
 from thesislib import paths, sources
 from thesislib.errors import InputError
 from thesislib.report.records import records_of
-from thesislib.runs import provenance, status
+from thesislib.runs import provenance
 from thesislib.runs.record import is_sealed
+from thesislib.training import status
 
 NAMED = ("dataset", "source", "preset", "reading")  # tell runs apart by name
 PLACES = ("data_root", "device")  # change where a run happens, not what it is

@@ -1,6 +1,6 @@
 """What a terminal shows while Snakemake's runs are at work.
 
-Each run writes events into a file of its own (`runs/status.py`); a thread of the
+Each run writes events into a file of its own (`training/status.py`); a thread of the
 Snakemake process reads them. On a terminal a line a run and one for all are redrawn.
 In a log there is a line where a run starts, one for each stage that takes a while, and
 one where it ends. What is left is estimated from earlier sealed runs of the chapter,

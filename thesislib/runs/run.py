@@ -13,11 +13,11 @@ import torch
 
 from thesislib import atomic, paper, sources
 from thesislib.errors import InputError
-from thesislib.runs import folder, stages, stated, status
+from thesislib.runs import folder, stages, stated
 from thesislib.runs import record as records
 from thesislib.runs.parameters import ChapterParameters
 from thesislib.runs.store import Histograms, Scores, once
-from thesislib.training import seeding
+from thesislib.training import seeding, status
 from thesislib.training.loop import Loop, TrainingError, out_of_memory
 from thesislib.training.progress import Progress
 

@@ -7,7 +7,7 @@ Where it goes:
   the descriptor that ipykernel keeps of the original stderr. Nothing written
   there reaches the notebook.
 - Snakemake: that line, and an event for the process that shows all runs
-  (`runs/status.py`).
+  (`training/status.py`).
 - Plain Python: stderr; a terminal sees one line that replaces itself.
 
 When it ends, the notebook keeps one short last line, which the book leaves out.
@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from thesislib.runs import status
+from thesislib.training import status
 
 NOTEBOOK_SECONDS = 1.0  # between updates of the line in the notebook or terminal
 LOG_SECONDS = 5.0  # between lines where each line stays

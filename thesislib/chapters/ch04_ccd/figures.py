@@ -25,8 +25,8 @@ def describe(run) -> str:
     return pictures.describe(
         run,
         f"{images.image_size} px, ResNet-18 of base width {config.base_width}, "
-        f"{steps_of(config, len(images)):,} steps of {config.batch_size} images, strong "
-        f"augmentation {methods.STRONG_LABELS.get(config.strong, config.strong)}",
+        f"{steps_of(config, len(images)):,} steps of {config.batch_size} images, "
+        f"strong augmentation {config.strong}",
     )
 
 

@@ -1,8 +1,8 @@
 """Chapter 4: its rows, variants and declared contrasts.
 
 Three detectors follow the encoder, Section 4.2.2: IGD, f-AnoGAN and an MS-SSIM
-auto-encoder, each once for whole images and once for patches of 32 pixels, whose encoder
-is pre-trained on patches. PaDiM is added: chapter 5 compares CCD by it (Table 5.9).
+auto-encoder, each once for whole images and once for patches of 32 pixels, whose
+encoder is pre-trained on patches. PaDiM is added: chapter 5 compares CCD by it (Table 5.9).
 The thesis holds them against the same detectors on ImageNet's weights; where those are
 not at hand, the untrained encoder is the comparison.
 """
@@ -115,7 +115,7 @@ def dae(run) -> Method:
 
 
 def comparisons(run) -> list[Comparison]:
-    """CCD minus the untrained encoder, detector by detector; the rest is exploratory."""
+    """CCD minus the untrained encoder, detector by detector; others exploratory."""
     main, *_ = methods(run)
     declared = [
         Comparison(
