@@ -7,11 +7,11 @@ import numpy as np
 import torch
 
 from thesislib.augment.medmix import medmix
-from thesislib.augment.strong import STRONG
+from thesislib.augment.strong import STRONG, strong_augmentation
 from thesislib.experiments import chapter05, chapter05_igd, recipes
 from thesislib.figures import curves, panels
 from thesislib.metrics import image
-from thesislib.pretrain.pmsacl import NUM_DIRECTIONS, strong_augmentation
+from thesislib.pretrain.pmsacl import NUM_DIRECTIONS
 from thesislib.training import seeding
 from thesislib.training.schedule import steps_of
 
@@ -114,9 +114,7 @@ def strong_examples(run) -> dict[str, np.ndarray]:
     """
     config, found = run.configs["pmsacl"], {}
     for name, published in STRONG.items():
-        augmentation = strong_augmentation(
-            replace(config, strong=name, num_classes=published.num_classes)
-        )
+        augmentation = strong_augmentation(name, published.num_classes, config.medmix)
         generator = seeding.generator(
             run.parameters.seed, "figure", name, device=run.device
         )
