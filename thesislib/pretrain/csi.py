@@ -161,11 +161,11 @@ def pretrain(model: CSI, bank, config: CSIConfig, loop) -> CSI:
         views = shifted_views(images, config, step.generator)
         with step.autocast():
             z, logits, live = model(views.flatten(0, 2))
-            z = F.normalize(z, dim=-1).view(*views.shape[:3], -1)
-            terms = {
-                "con": shifted_contrastive_loss(z, config.temperature),
-                "shift": shift_loss(logits.view(*views.shape[:3], -1)),
-            }
+        z = F.normalize(z, dim=-1).view(*views.shape[:3], -1)
+        terms = {
+            "con": shifted_contrastive_loss(z, config.temperature),
+            "shift": shift_loss(logits.view(*views.shape[:3], -1)),
+        }
         loss = total_loss(terms, config)
         step.update(loss, optimizer, clip_norm=config.clip_norm)
         step.log({**terms, "live": live})

@@ -185,8 +185,8 @@ def pretrain(model: DROC, bank, config: DROCConfig, loop) -> DROC:
         views = augmented_views(bank, config, step.generator)
         with step.autocast():
             z, live = model(views.flatten(0, 1))
-            z = F.normalize(z, dim=-1).view(*views.shape[:2], -1)
-            loss = instance_loss(z, config.temperature)
+        z = F.normalize(z, dim=-1).view(*views.shape[:2], -1)
+        loss = instance_loss(z, config.temperature)
         step.update(loss, optimizer, clip_norm=config.clip_norm)
         step.log({"con": loss, "live": live})
     return model.eval()

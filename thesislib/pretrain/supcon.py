@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from thesislib.augment.medmix import MedMixConfig
 from thesislib.augment.strong import strong_augmentation
@@ -123,8 +124,8 @@ def pretrain(model: SupCon, bank, config: SupConConfig, loop) -> SupCon:
         classes = classes.repeat_interleave(views.shape[1:3].numel())  # (A V N,)
         with step.autocast():
             z, live = model(views.flatten(0, 2))
-            z = nn.functional.normalize(z, dim=-1)
-            loss = supervised_contrastive_loss(z, classes, config.temperature)
+        z = F.normalize(z, dim=-1)  # outside of autocast: half precision blurs z / tau
+        loss = supervised_contrastive_loss(z, classes, config.temperature)
         step.update(loss, optimizer, clip_norm=config.clip_norm)
         step.log({"con": loss, "live": live})
     return model.eval()
