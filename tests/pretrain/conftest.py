@@ -18,6 +18,14 @@ def bank():
 
 
 @pytest.fixture
+def shaded_bank(bank):
+    """The same images darkened from top to bottom, so that one way is up."""
+    shade = torch.linspace(1.0, 0.3, 32).view(32, 1)
+    shaded = torch.from_numpy(bank.pixels) * shade
+    return ImageBank.from_array(shaded.to(torch.uint8).numpy())
+
+
+@pytest.fixture
 def make_loop(tmp_path):
     def make(stage, seed=0):
         return Loop(

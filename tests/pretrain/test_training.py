@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tests.pretrain.toy import STILL, model_of, sizes_seen, without_gradient
 from thesislib.augment.colour import JitterConfig
 from thesislib.augment.medmix import MedMixConfig
 from thesislib.augment.weak import WeakConfig
@@ -21,27 +22,6 @@ TINY = PMSACLConfig(
 
 
 PATCHES = replace(TINY, patch_size=16)  # of 32 px
-STILL = WeakConfig(
-    crop_scale=(1.0, 1.0),
-    crop_ratio=(1.0, 1.0),
-    flip=0.0,
-    grey=0.0,
-    blur=0.0,
-    jitter=JitterConfig(probability=0.0),
-)
-
-
-def model_of(config, kind=PMSACL):
-    torch.manual_seed(0)
-    return kind(config)
-
-
-def without_gradient(model):
-    return [
-        name
-        for name, parameter in model.named_parameters()
-        if parameter.grad is None or not parameter.grad.abs().max() > 1e-6
-    ]
 
 
 def ramps(num):
@@ -51,20 +31,11 @@ def ramps(num):
     return torch.stack([rows, columns, rows]).repeat(num, 1, 1, 1)
 
 
-def sizes_seen(model):
-    """Shapes of what enters the backbone, a list that grows."""
-    seen = []
-    model.backbone.register_forward_pre_hook(
-        lambda _, entering: seen.append(tuple(entering[0].shape))
-    )
-    return seen
-
-
 @pytest.mark.parametrize("classify", ["z", "backbone"])
 @pytest.mark.parametrize("config", [TINY, PATCHES], ids=["images", "patches"])
 def test_gradients_reach_every_parameter(bank, classify, config):
     config = replace(config, classify=classify)
-    model = model_of(config).train()
+    model = model_of(config, PMSACL).train()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         model.centres.normal_(generator=generator)
@@ -78,7 +49,7 @@ def test_gradients_reach_every_parameter(bank, classify, config):
 
 def test_literal_head_has_no_dead_parameter_at_the_start(bank):
     config = replace(TINY, head_norm=False)
-    model = model_of(config).train()
+    model = model_of(config, PMSACL).train()
     generator = torch.Generator().manual_seed(0)
     terms, _ = pmsacl.losses(model, bank.sample(8, generator), config, generator)
     pmsacl.total_loss(terms, config).backward()
@@ -91,13 +62,13 @@ def test_each_term_can_be_left_out(bank):
     images = bank.sample(4, generator)
     for name in ("ctr", "pmsacl", "aug", "pos"):
         config = replace(TINY, terms=(name,), warm_up=0.0)
-        terms, _ = pmsacl.losses(model_of(config), images, config, generator)
+        terms, _ = pmsacl.losses(model_of(config, PMSACL), images, config, generator)
         assert set(terms) == {name}
 
 
 def test_warm_up_takes_the_class_term_alone_then_measures_the_centres(bank, make_loop):
     config = replace(TINY, warm_up=0.5)
-    model = model_of(config)
+    model = model_of(config, PMSACL)
     loop = make_loop("pmsacl")
     pmsacl.pretrain(model, bank, config, loop)
 
@@ -111,7 +82,7 @@ def test_warm_up_takes_the_class_term_alone_then_measures_the_centres(bank, make
 def test_moving_centres_move(bank, make_loop):
     config = replace(TINY, warm_up=0.0, centre_momentum=0.5)
     loop = make_loop("pmsacl")
-    pmsacl.pretrain(model_of(config), bank, config, loop)
+    pmsacl.pretrain(model_of(config, PMSACL), bank, config, loop)
 
     distances = [row["centres"] for row in loop.history]
     assert len(set(distances)) == len(distances)
@@ -158,7 +129,7 @@ def test_pairs_are_cut_from_whole_images(monkeypatch, bank, config, instance, pa
         return position_pairs(images, patch_size, generator)
 
     monkeypatch.setattr(pmsacl, "position_pairs", spy)
-    model, generator = model_of(config), torch.Generator().manual_seed(0)
+    model, generator = model_of(config, PMSACL), torch.Generator().manual_seed(0)
     seen, images = sizes_seen(model), bank.sample(5, generator)
     pmsacl.losses(model, images, config, generator)
 
@@ -168,7 +139,7 @@ def test_pairs_are_cut_from_whole_images(monkeypatch, bank, config, instance, pa
 
 
 def test_centres_are_measured_on_patches(bank):
-    model, generator = model_of(PATCHES), torch.Generator().manual_seed(0)
+    model, generator = model_of(PATCHES, PMSACL), torch.Generator().manual_seed(0)
     seen = sizes_seen(model)
     pmsacl.measure_centres(model, bank, PATCHES, generator)
 
@@ -178,7 +149,7 @@ def test_centres_are_measured_on_patches(bank):
 def test_an_epoch_of_patches_has_as_many_as_there_are_images(bank, make_loop):
     config = replace(PATCHES, num_steps=None, epochs=1, batch_size=12)
     loop = make_loop("pmsacl")
-    pmsacl.pretrain(model_of(config), bank, config, loop)
+    pmsacl.pretrain(model_of(config, PMSACL), bank, config, loop)
 
     assert len(loop.history) == 48 / 12
 
@@ -197,12 +168,12 @@ def test_patches_that_do_not_fit_are_refused_before_a_step(
     bank, make_loop, changes, says
 ):
     config = replace(TINY, **changes)
-    model = model_of(config)
+    model = model_of(config, PMSACL)
     with pytest.raises(InputError, match=says):
         pmsacl.pretrain(model, bank, config, make_loop("pmsacl"))
 
     for after, before in zip(
-        model.parameters(), model_of(config).parameters(), strict=True
+        model.parameters(), model_of(config, PMSACL).parameters(), strict=True
     ):
         assert torch.equal(after, before)
 
@@ -213,7 +184,7 @@ def test_a_short_run_tells_neighbours_apart(make_loop):
         PATCHES, terms=("pos",), warm_up=0.0, batch_size=16, num_steps=40, lr=0.05
     )
     loop = make_loop("pmsacl")
-    pmsacl.pretrain(model_of(config), bank, config, loop)
+    pmsacl.pretrain(model_of(config, PMSACL), bank, config, loop)
 
     last = sum(row["pos"] for row in loop.history[-5:]) / 5
     assert last < 0.7 * math.log(8)
@@ -235,7 +206,7 @@ def test_a_short_run_tells_lesions_from_none(make_loop):
         weak=WeakConfig(jitter=JitterConfig(probability=0.0), grey=0.0),
     )
     loop = make_loop("pmsacl")
-    pmsacl.pretrain(model_of(config), bank, config, loop)
+    pmsacl.pretrain(model_of(config, PMSACL), bank, config, loop)
 
     first = sum(row["aug"] for row in loop.history[:5]) / 5
     last = sum(row["aug"] for row in loop.history[-5:]) / 5
@@ -245,7 +216,7 @@ def test_a_short_run_tells_lesions_from_none(make_loop):
 def test_the_same_seed_trains_the_same_weights(bank, make_loop):
     models = []
     for seed in (0, 0, 1):
-        model = model_of(TINY)
+        model = model_of(TINY, PMSACL)
         loop = make_loop(f"pmsacl{len(models)}", seed)
         loop.stage = "pmsacl"
         models.append(pmsacl.pretrain(model, bank, TINY, loop).state_dict())

@@ -23,6 +23,7 @@ from thesislib.augment.lesions import Lesions
 from thesislib.augment.medmix import CUTMIX, MedMixConfig, paste
 from thesislib.augment.medmix import medmix as mix
 from thesislib.errors import InputError
+from thesislib.ranges import RangeError
 
 HOLE = 0.2  # side of a cutout hole, fraction of the image side; ours
 HOLE_VISIBLE = 0.05  # least mean change of a hole, as MedMix's lesions
@@ -171,3 +172,29 @@ STRONG: dict[str, StrongAugmentation] = {
     "cutmix": medmix_with(4, CUTMIX),
     "medmix": medmix_with(4),
 }
+
+
+def strong_augmentation(
+    name: str, num_classes: int, config: MedMixConfig
+) -> StrongAugmentation:
+    """The distributions $\\mathcal{A}_n$ that a pre-training's settings name.
+
+    Args:
+        name: The setting `strong`, a name in `STRONG`.
+        num_classes: $|\\mathcal{A}|$; only MedMix takes others than its own.
+        config: Of MedMix, where `name` is it.
+
+    Raises:
+        RangeError: If the augmentation is unknown or has not that many classes.
+    """
+    if name == "medmix":
+        return medmix_with(num_classes, config)
+    if name not in STRONG:
+        raise RangeError(f"strong is {name!r}; allowed are {', '.join(STRONG)}.")
+    chosen = STRONG[name]
+    if num_classes != chosen.num_classes:
+        raise RangeError(
+            f"num_classes is {num_classes}, but {name} has {chosen.num_classes} "
+            "classes; only medmix takes other numbers."
+        )
+    return chosen

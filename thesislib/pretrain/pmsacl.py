@@ -26,16 +26,15 @@ from torch.nn import functional as F
 
 from thesislib.augment.medmix import MedMixConfig
 from thesislib.augment.position import check_pairs, position_pairs
-from thesislib.augment.strong import STRONG, StrongAugmentation, medmix_with
-from thesislib.augment.weak import WeakConfig, weak_view
-from thesislib.errors import InputError
+from thesislib.augment.strong import strong_augmentation
+from thesislib.augment.views import views_in_every_class
+from thesislib.augment.weak import WeakConfig
 from thesislib.nn.heads import ProjectionHead
 from thesislib.nn.patches import random_patches
 from thesislib.nn.resnet import LEAST_WIDTH, ResNet18
 from thesislib.ranges import RangeError, above, at_least, within
 from thesislib.training.schedule import cosine_lr, set_lr, sgd, steps_of
 
-NUM_VIEWS = 2
 TERMS = ("ctr", "pmsacl", "aug", "pos")  # of Eq. (5.1)
 NUM_DIRECTIONS = 8  # neighbours of a patch in Eq. (5.9)
 AFTER_WARM_UP = (  # settings that play no part before the centres are measured
@@ -112,7 +111,7 @@ class PMSACLConfig:
                 f"warm_up is {self.warm_up}, but terms is {chosen}: without aug, all "
                 "that a warm-up trains by, it must be 0."
             )
-        strong_augmentation(self)
+        strong_augmentation(self.strong, self.num_classes, self.medmix)
 
 
 # --- Equations -------------------------------------------------------------------
@@ -316,27 +315,6 @@ class PMSACL(nn.Module):
 # --- Training --------------------------------------------------------------------
 
 
-def strong_augmentation(config: PMSACLConfig) -> StrongAugmentation:
-    """The distributions $\\mathcal{A}_n$ that the settings name.
-
-    Raises:
-        InputError: If the augmentation is unknown or has not that many classes.
-    """
-    if config.strong == "medmix":
-        return medmix_with(config.num_classes, config.medmix)
-    if config.strong not in STRONG:
-        raise InputError(
-            f"pmsacl.strong is {config.strong!r}; allowed are {', '.join(STRONG)}."
-        )
-    chosen = STRONG[config.strong]
-    if config.num_classes != chosen.num_classes:
-        raise InputError(
-            f"pmsacl.num_classes is {config.num_classes}, but {config.strong} has "
-            f"{chosen.num_classes} classes; only medmix takes other numbers."
-        )
-    return chosen
-
-
 def strong_views(images: Tensor, config: PMSACLConfig, generator) -> Tensor:
     r"""$x^{(n,l)}$: every instance in every class, in two weak views.
 
@@ -352,18 +330,10 @@ def strong_views(images: Tensor, config: PMSACLConfig, generator) -> Tensor:
         (A, V, N, 3, H, W), with K for H and W where instances are patches.
     """
     images = random_patches(images, config.patch_size, generator)
-    num_images = len(images)
-    classes = torch.arange(config.num_classes, device=images.device)
-    strong, pasted = strong_augmentation(config).with_mask(
-        images.repeat(config.num_classes, 1, 1, 1),
-        classes.repeat_interleave(num_images),
-        generator,
+    strong = strong_augmentation(config.strong, config.num_classes, config.medmix)
+    return views_in_every_class(
+        images, strong, config.weak, generator, config.keep_lesions
     )
-    keep = pasted if config.keep_lesions else None
-    views = [
-        weak_view(strong, generator, config.weak, keep=keep) for _ in range(NUM_VIEWS)
-    ]
-    return torch.stack([view.unflatten(0, (-1, num_images)) for view in views], dim=1)
 
 
 def losses(

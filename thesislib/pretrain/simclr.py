@@ -6,13 +6,13 @@ Representations*, 2020. Two weak views of an image attract, all else repels.
 Axes in all shapes: V = 2 views, N images, D = 128 features.
 """
 
-import math
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from thesislib.augment.weak import WeakConfig, weak_view
+from thesislib.nn.contrastive import contrastive_loss
 from thesislib.nn.heads import ProjectionHead
 from thesislib.nn.patches import random_patches
 from thesislib.nn.resnet import LEAST_WIDTH, ResNet18
@@ -48,28 +48,6 @@ class SimCLRConfig:
         above(self, 0, "temperature", "lr", "clip_norm")
         within(self, "[0, 1)", "momentum")
         within(self, "[0, 1]", "final_lr_fraction")
-
-
-def contrastive_loss(z: Tensor, temperature: float) -> Tensor:
-    r"""NT-Xent, Chen et al. Eq. (1).
-
-    $$\ell_{il} = -\log \frac{\exp(z_{il}^\top z_{i,1-l} / \tau)}
-      {\sum_{(j,k) \ne (i,l)} \exp(z_{il}^\top z_{jk} / \tau)}$$
-
-    Args:
-        z: Unit vectors, (V, N, D).
-        temperature: $\tau$.
-
-    Returns:
-        Mean over V and N, a scalar in nats; log(2N - 1) if all are alike.
-    """
-    num_views, num_images, _ = z.shape
-    size = num_views * num_images
-    logits = torch.einsum("vnd,kmd->vnkm", z, z).reshape(size, size) / temperature
-    other_view = torch.arange(size, device=z.device).view(num_views, -1).flip(0)
-    positive = logits.gather(1, other_view.reshape(-1, 1)).squeeze(1)
-    itself = torch.eye(size, dtype=torch.bool, device=z.device)
-    return (logits.masked_fill(itself, -math.inf).logsumexp(dim=1) - positive).mean()
 
 
 class SimCLR(nn.Module):
