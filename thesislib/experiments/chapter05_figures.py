@@ -11,7 +11,8 @@ from thesislib.augment.strong import STRONG
 from thesislib.experiments import chapter05, chapter05_igd, recipes
 from thesislib.figures import curves, panels
 from thesislib.metrics import image
-from thesislib.pretrain.pmsacl import NUM_DIRECTIONS, strong_augmentation
+from thesislib.nn.pretext import NUM_DIRECTIONS
+from thesislib.pretrain.pmsacl import strong_augmentation
 from thesislib.training import seeding
 from thesislib.training.schedule import steps_of
 
