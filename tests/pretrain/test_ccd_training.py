@@ -163,6 +163,27 @@ def test_equal_patches_have_no_difference(bank):
     assert seen[0].shape == (4, 16) and seen[0].abs().max() < 1e-5
 
 
+def test_pairs_leave_the_statistics_of_batch_norm_to_the_views(bank):
+    """8 px patches have others than the images that detectors will show."""
+    images, states = bank.sample(8, seeded()), []
+    for terms in (("con", "cla"), ccd.TERMS):
+        config = replace(TINY, terms=terms)
+        model = model_of(config).train()
+        ccd.losses(model, images, config, seeded())
+        states.append(dict(model.backbone.named_buffers()))
+        assert all(
+            norm.momentum == 0.1
+            for norm in model.modules()
+            if isinstance(norm, nn.BatchNorm2d)
+        )
+
+    without, with_pairs = states
+    names = [name for name in without if name.endswith(("_mean", "_var"))]
+    assert len(names) == 40
+    assert all(torch.equal(without[name], with_pairs[name]) for name in names)
+    assert not torch.equal(without[names[0]], torch.zeros_like(without[names[0]]))
+
+
 # --- Gradients -------------------------------------------------------------------
 
 
@@ -330,5 +351,17 @@ def test_the_program_s_forms_of_cutout_and_noise_are_its_own():
         assert read(config, "thesis").strong == name
 
 
-def test_the_program_learns_ten_times_faster_on_patches():
-    assert read(PATCHES, "code").lr == 10 * read(TINY, "code").lr == 0.1
+def test_the_program_has_its_own_rate_on_patches_alone():
+    assert read(PATCHES, "code").lr == 0.1
+    assert read(replace(TINY, lr=0.05), "code").lr == 0.05
+    assert read(replace(PATCHES, lr=0.05), "thesis").lr == 0.05
+
+
+def test_the_settings_as_they_stand_are_the_thesis_s():
+    assert read(CCDConfig(), "thesis") == CCDConfig()
+    assert read(read(TINY, "code"), "thesis").negatives == "same"
+
+
+def test_other_readings_are_refused():
+    with pytest.raises(InputError, match="reading is 'staged'; allowed are thesis, co"):
+        read(TINY, "staged")

@@ -3,9 +3,13 @@
 Axes in all shapes: A strong augmentations, V views, N images.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 NUM_DIRECTIONS = 8  # neighbours of a patch
 
@@ -19,6 +23,25 @@ def position_classifier(num_in: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Linear(num_in, 128), nn.ReLU(), nn.Linear(128, NUM_DIRECTIONS)
     )
+
+
+@contextmanager
+def keep_statistics(model: nn.Module) -> Iterator[None]:
+    """Leave the running statistics of batch norm as they are.
+
+    Those are what a trained encoder normalises by. Small patches that only a pretext
+    task looks at have others than images: within this context a batch in training is
+    normalised by its own, as always, but is forgotten.
+    """
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 def augmentation_loss(logits: Tensor) -> Tensor:

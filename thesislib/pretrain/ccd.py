@@ -27,9 +27,15 @@ from thesislib.augment.position import check_pairs, pair_size, position_pairs
 from thesislib.augment.strong import STRONG, StrongAugmentation
 from thesislib.augment.strong_program import PROGRAM
 from thesislib.augment.weak import WeakConfig, weak_view
+from thesislib.errors import InputError
 from thesislib.nn.heads import ProjectionHead
 from thesislib.nn.patches import random_patches
-from thesislib.nn.pretext import augmentation_loss, position_classifier, position_loss
+from thesislib.nn.pretext import (
+    augmentation_loss,
+    keep_statistics,
+    position_classifier,
+    position_loss,
+)
 from thesislib.nn.resnet import LEAST_WIDTH, ResNet18
 from thesislib.ranges import RangeError, above, at_least, within
 from thesislib.training.schedule import cosine_lr, set_lr, sgd, steps_of
@@ -42,7 +48,7 @@ TERMS = ("con", "cla", "pos")  # of Eq. (4.1)
 class CCDConfig:
     """Settings of CCD, thesis Section 4.3.2; "program" is the authors' published one.
 
-    Fields that say "ours" are departures of the default reading, see `read`.
+    As they stand they are the reading `thesis`; `read` has the other.
     """
 
     # Data
@@ -100,31 +106,36 @@ class CCDConfig:
 
 
 def read(config: CCDConfig, reading: str) -> CCDConfig:
-    """Settings of CCD in one of the readings of chapter 4.
+    """Settings of CCD in one of the two readings of chapter 4.
 
-    `thesis` is the text and the conference paper's Eq. (2), and where they give no
-    number the program's.
+    What a preset fits to its machine stays: sizes, steps, learning rate on images,
+    strength of the weak views.
+
+    `thesis`, the default, is the text with the conference paper's Eq. (2), and where
+    they give no number the program's. Other than chapter 5's it trains to the letter,
+    also from random weights (see `pretrain`).
 
     `code` is the authors' program with its bugs mended. In it the weak views lack the
     blur, an item of the batch went through one strong augmentation, all others in both
     views are its negatives, only first views are anchors, both classifiers look at the
     backbone, the second at the difference of two patches; there are no pairs of
-    patches beside whole images, and patches learn ten times as fast. Mended: class
+    patches beside whole images, and patches have a learning rate of 0.1. Mended: class
     labels meet their own views; the classifiers' weights have a gradient; holes of
     cutout reach all borders; pairs of patches keep their label.
+
+    Raises:
+        InputError: If the reading is another.
     """
     if reading == "thesis":
         return replace(
             config,
             each="all",
-            weak=WeakConfig(crop_scale=(0.2, 1.0)),
             head_norm=False,
             classify="z",
             pair="both",
             negatives="same",
             anchors="both",
             pairs_on_images=True,
-            lr=CCDConfig.lr,
             clip_norm=None,
         )
     if reading == "code":
@@ -133,17 +144,17 @@ def read(config: CCDConfig, reading: str) -> CCDConfig:
             config,
             strong=own.get(config.strong, config.strong),
             each="one",
-            weak=WeakConfig(crop_scale=(0.2, 1.0), blur=0.0),
+            weak=replace(config.weak, crop_scale=(0.2, 1.0), blur=0.0),
             head_norm=False,
             classify="backbone",
             pair="difference",
             negatives="all",
             anchors="first",
             pairs_on_images=False,
-            lr=CCDConfig.lr if config.patch_size is None else 0.1,
+            lr=config.lr if config.patch_size is None else 0.1,
             clip_norm=None,
         )
-    return config
+    raise InputError(f"reading is {reading!r}; allowed are thesis, code.")
 
 
 # --- Equations -------------------------------------------------------------------
@@ -352,11 +363,14 @@ def _position_term(
     """Eq. (4.4) on one pair of patches an image.
 
     The program crops and flips each of the two by itself, after which a label may be
-    wrong; here they stay as they are cut, in all readings.
+    wrong; here they stay as they are cut, in all readings. Nor do they enter the
+    running statistics of batch norm: mixed with those of 8 px patches, the statistics
+    of 64 px images tell a trained network's classes apart no more.
     """
     patch_size = pair_size(config.patch_size, images.shape[-1])
     first, second, direction = position_pairs(images, patch_size, generator)
-    _, seen, _ = model(torch.cat([first, second]))
+    with keep_statistics(model):
+        _, seen, _ = model(torch.cat([first, second]))
     first, second = seen.chunk(2)
     both = config.pair == "both"
     pair = torch.cat([first, second], dim=-1) if both else first - second
