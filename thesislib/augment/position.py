@@ -57,6 +57,17 @@ def position_pairs(
     )
 
 
+def pair_size(patch_size: int | None, image_size: int) -> int:
+    """Side of the patches of a pair: of 256 px images, 32 px either way.
+
+    Args:
+        patch_size: Side of the instances; None where these are the images, whose
+            eighth part it then is.
+        image_size: Side of the images, pixels.
+    """
+    return patch_size or image_size // 8
+
+
 def check_pairs(patch_size: int, height: int, width: int) -> None:
     """Whether images have room for two neighbouring patches.
 

@@ -150,7 +150,7 @@ def _cut_holes(
     return paste(images, black, black.new_ones(len(black)), holes, HOLE_VISIBLE)
 
 
-def _without_mask(
+def without_mask(
     function: Callable[[Tensor, Tensor, torch.Generator], Tensor],
 ) -> Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, None]]:
     """Give a function that pastes nothing the return values of one that does."""
@@ -165,10 +165,10 @@ def _check(
 
 
 STRONG: dict[str, StrongAugmentation] = {
-    "rotation": StrongAugmentation(_without_mask(rotation), 4),
-    "permutation": StrongAugmentation(_without_mask(permutation), 4),
+    "rotation": StrongAugmentation(without_mask(rotation), 4),
+    "permutation": StrongAugmentation(without_mask(permutation), 4),
     "cutout": StrongAugmentation(_cut_holes, 4),
-    "gaussian-noise": StrongAugmentation(_without_mask(gaussian_noise), 4),
+    "gaussian-noise": StrongAugmentation(without_mask(gaussian_noise), 4),
     "cutmix": medmix_with(4, CUTMIX),
     "medmix": medmix_with(4),
 }

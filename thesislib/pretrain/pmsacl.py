@@ -7,7 +7,8 @@ own centre. No code was ever published; this file follows the printed equations 
 says where they cannot be followed.
 
 The file reads in the order of Section 5.3.1: settings, one function an equation,
-the networks, the training loop.
+the networks, the training loop. Eqs. (5.8) and (5.9) are chapter 4's (4.3) and (4.4)
+and stand in `nn.pretext`: `augmentation_loss`, `position_loss`.
 
 Axes in all shapes:
     A classes $n \in \{0, ..., |\mathcal{A}|-1\}$,
@@ -25,18 +26,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from thesislib.augment.medmix import MedMixConfig
-from thesislib.augment.position import check_pairs, position_pairs
+from thesislib.augment.position import check_pairs, pair_size, position_pairs
 from thesislib.augment.strong import strong_augmentation
 from thesislib.augment.views import views_in_every_class
 from thesislib.augment.weak import WeakConfig
 from thesislib.nn.heads import ProjectionHead
 from thesislib.nn.patches import random_patches
+from thesislib.nn.pretext import augmentation_loss, position_classifier, position_loss
 from thesislib.nn.resnet import LEAST_WIDTH, ResNet18
 from thesislib.ranges import RangeError, above, at_least, within
 from thesislib.training.schedule import cosine_lr, set_lr, sgd, steps_of
 
 TERMS = ("ctr", "pmsacl", "aug", "pos")  # of Eq. (5.1)
-NUM_DIRECTIONS = 8  # neighbours of a patch in Eq. (5.9)
 AFTER_WARM_UP = (  # settings that play no part before the centres are measured
     "temperature",
     "alpha",
@@ -225,38 +226,6 @@ def pmsacl_loss(
     return (repulsion - attraction).mean()
 
 
-def augmentation_loss(logits: Tensor) -> Tensor:
-    r"""Which class was an image put in? Thesis Eq. (5.8).
-
-    $$\ell_{aug} = -\mathbb{E}_{x,n,a} [\log \mathbf{a}_n^\top
-      f_\beta(f_\theta(a(x)))]$$
-
-    Args:
-        logits: Of the classifier $f_\beta$, (A, V, N, A).
-
-    Returns:
-        Mean cross-entropy, a scalar in nats; log A for a blind classifier.
-    """
-    log_probability = logits.log_softmax(dim=-1)  # (A, V, N, A)
-    return -torch.einsum("avna->avn", log_probability).mean()
-
-
-def position_loss(logits: Tensor, direction: Tensor) -> Tensor:
-    r"""In which direction lies the second patch? Thesis Eq. (5.9).
-
-    $$\ell_{pos} = -\mathbb{E}_{x} [\log \mathbf{p}^\top
-      f_\gamma(f_\theta(x_{\omega_1}), f_\theta(x_{\omega_2}))]$$
-
-    Args:
-        logits: Of the classifier $f_\gamma$, (N, 8).
-        direction: Neighbour of the first patch that the second one is, (N,), 0 to 7.
-
-    Returns:
-        Mean cross-entropy, a scalar in nats; log 8 for a blind classifier.
-    """
-    return F.cross_entropy(logits, direction)
-
-
 def total_loss(terms: dict[str, Tensor], config: PMSACLConfig) -> Tensor:
     r"""Sum of the loss terms, thesis Eq. (5.1).
 
@@ -298,9 +267,7 @@ class PMSACL(nn.Module):
         self.head = ProjectionHead(num_backbone, config.num_features, config.head_norm)
         num_in = config.num_features if config.classify == "z" else num_backbone
         self.augmentation_classifier = nn.Linear(num_in, config.num_classes)
-        self.position_classifier = nn.Sequential(
-            nn.Linear(2 * num_in, 128), nn.ReLU(), nn.Linear(128, NUM_DIRECTIONS)
-        )
+        self.position_classifier = position_classifier(2 * num_in)
         self.classify = config.classify
         centres = torch.zeros(config.num_classes, config.num_features)
         self.register_buffer("centres", centres)
@@ -392,11 +359,10 @@ def _position_term(
 ) -> Tensor:
     """Eq. (5.9) on one pair of patches an image.
 
-    They are as large as the instances or, where these are images, an eighth of the
-    side: 32 px of 256 either way. Chapter 4's code crops and flips each of the two by
-    itself, after which a label may be wrong; here they stay as they are cut.
+    Chapter 4's code crops and flips each of the two by itself, after which a label may
+    be wrong; here they stay as they are cut.
     """
-    patch_size = config.patch_size or images.shape[-1] // 8
+    patch_size = pair_size(config.patch_size, images.shape[-1])
     first, second, direction = position_pairs(images, patch_size, generator)
     _, seen, _ = model(torch.cat([first, second]))
     pair = torch.cat(seen.chunk(2), dim=-1)  # (N, 2 D)

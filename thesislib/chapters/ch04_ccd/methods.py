@@ -2,7 +2,8 @@
 
 Three detectors follow the encoder, Section 4.2.2: IGD, f-AnoGAN and an MS-SSIM
 auto-encoder, each once for whole images and once for patches of 32 pixels, whose
-encoder is pre-trained on patches. PaDiM is added: chapter 5 compares CCD by it (Table 5.9).
+encoder is pre-trained on patches. PaDiM is added: chapter 5 compares CCD by it, in
+Table 5.9.
 The thesis holds them against the same detectors on ImageNet's weights; where those are
 not at hand, the untrained encoder is the comparison.
 """

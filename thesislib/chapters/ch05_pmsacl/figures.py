@@ -6,10 +6,10 @@ from dataclasses import replace
 import torch
 
 from thesislib.augment.medmix import medmix
-from thesislib.augment.strong import STRONG
+from thesislib.augment.strong import STRONG, strong_augmentation
 from thesislib.chapters.ch05_pmsacl import methods
 from thesislib.figures import curves, panels
-from thesislib.pretrain.pmsacl import NUM_DIRECTIONS, strong_augmentation
+from thesislib.nn.pretext import NUM_DIRECTIONS
 from thesislib.study import pictures
 from thesislib.study.encoders import trained
 from thesislib.study.html import not_run
@@ -109,8 +109,7 @@ def strong_examples(run):
     """One normal image under every class of every strong augmentation, Figure 5.7."""
     config = run.configs["pmsacl"]
     augmentations = {
-        name: (label, strong_augmentation(replace(config, strong=name, num_classes=n)))
+        name: (label, strong_augmentation(name, STRONG[name].num_classes, config.medmix))
         for name, label in methods.STRONG_LABELS.items()
-        for n in (STRONG[name].num_classes,)
     }
     return pictures.strong_examples(run, augmentations, "5.7")
