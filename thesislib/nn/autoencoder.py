@@ -153,7 +153,11 @@ class Critic(nn.Module):
         In the authors' program the global critic's (B,) met a coefficient of shape
         (B, 1), whose difference is (B, B); so it learnt the mean alone.
         """
-        return self.judge(self.blocks(_channels_last(images)).flatten(1)).squeeze(1)
+        return self.judge(self.features(images)).squeeze(1)
+
+    def features(self, images: Tensor) -> Tensor:
+        """What the last layer judges by, (B, C, H, W) to (B, F); f-AnoGAN scores it."""
+        return self.blocks(_channels_last(images)).flatten(1)
 
 
 def widths_of(image_size: int, base_width: int) -> tuple[list[int], int]:
