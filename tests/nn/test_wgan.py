@@ -174,3 +174,13 @@ def test_frozen_weights_take_no_gradient_and_inputs_do():
     assert layer.weight.grad is None
     assert x.grad is not None
     assert layer.weight.requires_grad and not already.weight.requires_grad
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_a_critic_without_a_norm_first_sees_contrast(residual):
+    torch.manual_seed(0)
+    images = torch.rand(4, 1, 16, 16)
+    for norm_first in (True, False):
+        critic = Critic(16, 1, 4, residual=residual, norm_first=norm_first)
+        change = (critic(images / 2) - critic(images)).abs().min().item()
+        assert (change > 1e-3) == (residual or not norm_first)

@@ -181,7 +181,7 @@ class FAnoGAN(nn.Module):
         sizes = (image_size, num_channels, config.base_width)
         of_critic = (image_size, num_channels, config.critic_width)
         self.decoder = Decoder(*sizes, config.num_features, residual=config.residual)
-        self.critic = Critic(*of_critic, residual=config.residual)
+        self.critic = Critic(*of_critic, residual=config.residual, norm_first=False)
         self.encoder = encoder or Encoder(
             *sizes, config.num_features, residual=config.residual
         )
