@@ -164,6 +164,14 @@ def test_diversity_of_two_modes_counts_pairs_within_as_nothing():
     assert wgan.diversity(generated, real).item() == pytest.approx(0.9 * 4 / 6)
 
 
+def test_diversity_is_finite_where_there_is_nothing_to_compare_with():
+    real, generated = pair()
+
+    for few in (real[:1], real[:1].expand(4, *SHAPE)):
+        assert wgan.diversity(few, few).item() == 0
+        assert wgan.diversity(generated, few).isfinite()
+
+
 def test_frozen_weights_take_no_gradient_and_inputs_do():
     layer, already = nn.Linear(2, 1), nn.Linear(2, 1).requires_grad_(False)
     x = torch.ones(1, 2, requires_grad=True)

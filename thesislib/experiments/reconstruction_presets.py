@@ -7,11 +7,14 @@ against training X-rays with pneumonia.
 """
 
 from dataclasses import replace
+from typing import TypeVar
 
 from thesislib.detectors.f_anogan import FAnoGANConfig
 from thesislib.detectors.igd import IGDConfig
 from thesislib.detectors.ms_ssim_ae import ms_ssim_ae_config
 from thesislib.experiments import igd_presets
+
+Config = TypeVar("Config", FAnoGANConfig, IGDConfig)
 
 F_ANOGAN_PAPER = FAnoGANConfig()
 F_ANOGAN_QUICK = (
@@ -46,8 +49,6 @@ MS_SSIM_AE: dict[str, IGDConfig] = {
 }
 
 
-def at_both_scales(
-    config: FAnoGANConfig | IGDConfig,
-) -> tuple[FAnoGANConfig | IGDConfig, FAnoGANConfig | IGDConfig]:
-    """Global and local model of the same settings, Section 4.3.2."""
+def at_both_scales(config: Config) -> tuple[Config, Config]:
+    """Global and local model of the same settings, thesis Section 4.3.2."""
     return config, replace(config, **igd_presets.PATCH)

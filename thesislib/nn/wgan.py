@@ -15,6 +15,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+LEAST_SPREAD = 1e-6  # mean distance of real images that divides another, pixel values
+
 
 def critic_loss(of_real: Tensor, of_generated: Tensor) -> Tensor:
     r"""What the critic minimises beside the penalty, thesis Eq. (3.5).
@@ -78,14 +80,16 @@ def diversity(generated: Tensor, real: Tensor) -> Tensor:
     as among real images. Ours, a guard and no measure of quality: noise is diverse.
 
     Args:
-        generated: (B, C, H, W), at least two.
-        real: (B', C, H, W), at least two that are not all equal.
+        generated: (B, C, H, W).
+        real: (B', C, H, W). Of one image, or of images all alike, there is no
+            distance to compare with; the answer is then finite and says nothing.
 
     Returns:
         A scalar, at least 0.
     """
     spread = [torch.pdist(x.detach().float().flatten(1)) for x in (generated, real)]
-    return spread[0].mean() / spread[1].mean()
+    spread = [distances.sum() / max(1, len(distances)) for distances in spread]
+    return spread[0] / spread[1].clamp(min=LEAST_SPREAD)
 
 
 @contextmanager
