@@ -130,7 +130,12 @@ class Critic(nn.Module):
     Layer norm over (C, H, W) instead of batch norm, as the authors' program: the
     answer for one image does not depend on the batch. Its output is not bounded.
 
-    Args as `Encoder`.
+    Args:
+        norm_first: False gives the first plain block a bias in place of its norm. With
+            layer norm straight behind a convolution without bias, the critic cannot
+            tell an image x from k x: contrast is lost on it, and on a generator that
+            learns from it. Residual blocks have such a bias, and no need.
+        others: As `Encoder`.
     """
 
     def __init__(
@@ -140,10 +145,14 @@ class Critic(nn.Module):
         base_width: int,
         *,
         residual: bool = False,
+        norm_first: bool = True,
     ) -> None:
         super().__init__()
         widths, size = widths_of(image_size, base_width)
         self.blocks = _down(num_channels, base_width, widths, residual, _layer_norm)
+        if not (residual or norm_first):
+            self.blocks[0] = nn.Conv2d(num_channels, widths[0], 3, stride=2, padding=1)
+            self.blocks[1] = nn.Identity()
         self.judge = nn.Linear(widths[-1] * size * size, 1)
         self.to(memory_format=torch.channels_last)
 
@@ -153,7 +162,11 @@ class Critic(nn.Module):
         In the authors' program the global critic's (B,) met a coefficient of shape
         (B, 1), whose difference is (B, B); so it learnt the mean alone.
         """
-        return self.judge(self.blocks(_channels_last(images)).flatten(1)).squeeze(1)
+        return self.judge(self.features(images)).squeeze(1)
+
+    def features(self, images: Tensor) -> Tensor:
+        """What the last layer judges by, (B, C, H, W) to (B, F); f-AnoGAN scores it."""
+        return self.blocks(_channels_last(images)).flatten(1)
 
 
 def widths_of(image_size: int, base_width: int) -> tuple[list[int], int]:
