@@ -77,6 +77,19 @@ def test_components_keep_the_share_of_variance_asked_for():
 
 
 @pytest.mark.parametrize("fit", FITS)
+def test_whitening_gives_every_coordinate_a_deviation_of_one(fit):
+    bank = as_bank(blobs(60))
+    plain, white = (
+        coordinates(fit(bank, replace(CONFIG, whiten=w), seed=0), bank.take(range(60)))
+        for w in (False, True)
+    )
+
+    deviations = plain.std(axis=0, ddof=1)
+    assert deviations.max() > 2 * deviations.min()  # something to make alike
+    np.testing.assert_allclose(white, plain / deviations, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("fit", FITS)
 def test_the_seed_decides_which_images_are_drawn(fit):
     bank, images = as_bank(blobs(60)), blobs(5, seed=3)
     config = replace(CONFIG, num_images=30)
