@@ -16,11 +16,11 @@ from thesislib.datasets import registry
 from thesislib.detectors import f_anogan, igd, igd_scores
 from thesislib.detectors.f_anogan import FAnoGAN
 from thesislib.detectors.igd import IGD
-from thesislib.errors import InputError
 from thesislib.detectors.reconstruction_presets import (
     F_ANOGAN_QUICK,
     MS_SSIM_AE_QUICK,
 )
+from thesislib.errors import InputError
 from thesislib.metrics import image
 from thesislib.nn import wgan
 from thesislib.training import seeding

@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from thesislib.detectors import f_anogan, igd_scores
+from thesislib.detectors import reconstruction_presets as presets
 from thesislib.detectors.f_anogan import FAnoGAN
 from thesislib.detectors.igd import IGD
 from thesislib.detectors.ms_ssim_ae import ms_ssim_ae_config
-from thesislib.detectors import reconstruction_presets as presets
 
 
 @pytest.mark.parametrize("image_size", [32, 64])

@@ -9,10 +9,10 @@ against training X-rays with pneumonia.
 from dataclasses import replace
 from typing import TypeVar
 
+from thesislib.detectors import igd_presets
 from thesislib.detectors.f_anogan import FAnoGANConfig
 from thesislib.detectors.igd import IGDConfig
 from thesislib.detectors.ms_ssim_ae import ms_ssim_ae_config
-from thesislib.detectors import igd_presets
 
 Config = TypeVar("Config", FAnoGANConfig, IGDConfig)
 

@@ -12,7 +12,9 @@ from typing import Any
 from thesislib.augment.colour import JitterConfig
 from thesislib.augment.medmix import MedMixConfig
 from thesislib.augment.weak import WeakConfig
+from thesislib.pretrain.ccd import CCDConfig
 from thesislib.pretrain.pmsacl import PMSACLConfig
+from thesislib.pretrain.rotnet import RotNetConfig
 from thesislib.pretrain.simclr import SimCLRConfig
 
 SMALL = {"base_width": 16, "lr": 0.05}
@@ -44,6 +46,22 @@ def simclr(preset: str) -> SimCLRConfig:
     if preset == "paper":
         return SimCLRConfig()
     return SimCLRConfig(**SMALL, batch_size=64, num_steps=BUDGET[preset][0] // 4)
+
+
+def ccd(preset: str) -> CCDConfig:
+    """CCD: as printed for `paper`, else small."""
+    if preset == "paper":
+        return CCDConfig()
+    num_steps = {"quick": 150, "standard": 2_000}[preset]
+    return CCDConfig(**SMALL, batch_size=16, num_steps=num_steps, weak=MILD)
+
+
+def rotnet(preset: str) -> RotNetConfig:
+    """RotNet: its own numbers for `paper`, else small."""
+    if preset == "paper":
+        return RotNetConfig()
+    num_steps = {"quick": 100, "standard": 2_000}[preset]
+    return RotNetConfig(**SMALL, batch_size=16, num_steps=num_steps)
 
 
 def read_pmsacl(config: PMSACLConfig, reading: str) -> PMSACLConfig:

@@ -8,7 +8,15 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from thesislib.detectors import deep_svdd, igd, igd_scores, kde_ocsvm, vae
+from thesislib.detectors import (
+    deep_svdd,
+    f_anogan,
+    igd,
+    igd_scores,
+    kde_ocsvm,
+    ms_ssim_ae,
+    vae,
+)
 from thesislib.detectors.padim import PaDiM
 from thesislib.detectors.scales import Detector, Scores
 from thesislib.nn.autoencoder import BackboneEncoder
@@ -35,6 +43,8 @@ class Family:
         score: As `Detector` takes it.
         combine: Both scales as one, from the settings of the global one; None where
             there is one scale.
+        shared: Stages of the training that do not depend on the encoder: methods on
+            several encoders share them.
         features: Numbers that the encoder gives for each of `config.num_features`.
         maps: As `Detector` has it.
     """
@@ -43,6 +53,7 @@ class Family:
     model: Callable[..., nn.Module]
     score: Callable
     combine: Callable[[Any], Callable] | None = None
+    shared: tuple[str, ...] = ()
     features: int = 1
     maps: Literal["none", "asked"] = "none"
 
@@ -62,6 +73,21 @@ FAMILIES = {
         model=igd.IGD,
         score=igd_scores.score,
         combine=_igd_combine,
+        maps="asked",
+    ),
+    "f-anogan": Family(
+        fit=f_anogan.fit,
+        model=f_anogan.FAnoGAN,
+        score=f_anogan.score,
+        combine=lambda config: f_anogan.combine,
+        shared=("gan",),
+        maps="asked",
+    ),
+    "ms-ssim-ae": Family(
+        fit=igd.fit,
+        model=igd.IGD,
+        score=igd_scores.score,
+        combine=lambda config: ms_ssim_ae.combine,
         maps="asked",
     ),
     "vae": Family(
@@ -109,9 +135,12 @@ class Network:
             model = self._build(scale, shape, backbone).to(run.device)
             # Baselines take the settings of IGD, so its batch size is theirs.
             settings = scale if scale in run.configs else "igd"
-            loop = run.loop(stage, batch_override=f"{settings}.batch_size")
+            family, whose = FAMILIES[self.family], f"{settings}.batch_size"
+            names = [stage]
+            names += [f"{scale}/{name}/{task.stage or 'all'}" for name in family.shared]
+            loop, *shared = [run.loop(name, batch_override=whose) for name in names]
             with run.stage(stage), torch.enable_grad():
-                FAMILIES[self.family].fit(model, data.train, config, loop)
+                family.fit(model, data.train, config, loop, *shared)
             return Trained(model.eval(), loop.history)
 
         return kept(run, ("network", stage), train)
@@ -189,7 +218,7 @@ def on_encoder(
     pre-trained in the same way on patches.
 
     Args:
-        scales: Scale -> settings; `local` takes the encoder of patches.
+        scales: Scale -> settings; one with a patch size takes the encoder of patches.
     """
 
     def backbone(run, task: Task, scale: str) -> nn.Module:
@@ -208,7 +237,8 @@ def on_encoder(
 
 def encoder_of_scale(run, encoder: Encoder, scale: str) -> Encoder:
     """The encoder under one scale of a detector."""
-    return encoder.on_patches(run.configs) if scale == "local" else encoder
+    local = run.configs[scale].patch_size is not None
+    return encoder.on_patches(run.configs) if local else encoder
 
 
 def shallow(key: str, label: str, fit: Callable, **given: Any) -> Method:

@@ -13,7 +13,7 @@ from thesislib.datasets import subsets
 from thesislib.datasets.bank import ImageBank
 from thesislib.errors import InputError
 from thesislib.nn.resnet import ResNet18
-from thesislib.pretrain import imagenet, pmsacl, simclr
+from thesislib.pretrain import ccd, csi, droc, imagenet, pmsacl, rotnet, simclr, supcon
 from thesislib.pretrain.patches import on_patches
 from thesislib.study.task import WHOLE, Task, data_of, kept
 from thesislib.training import seeding
@@ -21,6 +21,11 @@ from thesislib.training import seeding
 PRETRAININGS: dict[str, tuple[ModuleType, type[nn.Module]]] = {
     "pmsacl": (pmsacl, pmsacl.PMSACL),
     "simclr": (simclr, simclr.SimCLR),
+    "ccd": (ccd, ccd.CCD),
+    "rotnet": (rotnet, rotnet.RotNet),
+    "supcon": (supcon, supcon.SupCon),
+    "csi": (csi, csi.CSI),
+    "droc": (droc, droc.DROC),
 }
 UNTRAINED = ("random", "imagenet")  # kinds of encoder that nothing trains here
 

@@ -9,6 +9,7 @@ from thesislib.chapters.ch04_ccd import methods
 from thesislib.detectors import f_anogan
 from thesislib.figures import curves
 from thesislib.figures import one_class as figures
+from thesislib.nn import wgan
 from thesislib.pretrain import ccd
 from thesislib.study import pictures
 from thesislib.study.encoders import Encoder, trained
@@ -79,11 +80,9 @@ def generated(run) -> str:
     with torch.no_grad():
         codes = f_anogan.draw_codes(16, run.configs["anogan"], generator)
         drawn = model.decoder(codes).clamp(0, 1).cpu().numpy()
-    real = run.data.train.take(range(8)).cpu().numpy()
-    rows = {"training images": real, "generated": drawn[:8], "more": drawn[8:]}
-    spread = f_anogan.diversity(torch.as_tensor(drawn)) / f_anogan.diversity(
-        torch.as_tensor(real)
-    )
+    real = run.data.train.take(range(min(64, len(run.data.train)))).cpu()
+    rows = {"training images": real[:8], "generated": drawn[:8], "more": drawn[8:]}
+    spread = wgan.diversity(torch.as_tensor(drawn), real).item()
     of_images = run.figure(
         figures.image_rows(rows),
         "generated",

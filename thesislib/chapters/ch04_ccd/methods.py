@@ -28,6 +28,11 @@ LABELS = {
     "ms-ssim": "MS-SSIM AE",
     "padim": "PaDiM",
 }
+FAMILIES = {  # detector: its family, and the names of its two scales' settings
+    "igd": ("igd", ("igd", "local")),
+    "f-anogan": ("f-anogan", ("anogan", "anogan_local")),
+    "ms-ssim": ("ms-ssim-ae", ("ae", "ae_local")),
+}
 TERM_TITLES = {
     "l_con_vanilla": r"$\ell_{con}$ of SimCLR",
     "l_con": r"$\ell_{con}$",
@@ -76,15 +81,10 @@ def network(run, encoder: Encoder, detector: str) -> Network:
     At Liu et al.'s 64 px, and where images are no larger than a patch, there is the
     global model alone.
     """
-    configs = run.configs
-    family, scales = {
-        "igd": ("igd", {s: configs[s] for s in ("igd", "local")}),
-        "f-anogan": ("f-anogan", {s: configs[s] for s in ("anogan", "anogan_local")}),
-        "ms-ssim": ("ms-ssim-ae", settings.auto_encoder(configs)),
-    }[detector]
-    large = run.data.train.image_size > configs["local"].patch_size
-    if not large or run.parameters.dataset == "liu-colonoscopy":
-        scales = dict(list(scales.items())[:1])
+    family, names = FAMILIES[detector]
+    large = run.data.train.image_size > run.configs[names[1]].patch_size
+    both = large and run.parameters.dataset != "liu-colonoscopy"
+    scales = {name: run.configs[name] for name in (names if both else names[:1])}
     return detectors.on_encoder(run, encoder, family, scales)
 
 

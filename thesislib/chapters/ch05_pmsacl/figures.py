@@ -107,9 +107,9 @@ def medmix_examples(run, num_images: int):
 
 def strong_examples(run):
     """One normal image under every class of every strong augmentation, Figure 5.7."""
-    config = run.configs["pmsacl"]
+    medmix = run.configs["pmsacl"].medmix
     augmentations = {
-        name: (label, strong_augmentation(name, STRONG[name].num_classes, config.medmix))
+        name: (label, strong_augmentation(name, STRONG[name].num_classes, medmix))
         for name, label in methods.STRONG_LABELS.items()
     }
     return pictures.strong_examples(run, augmentations, "5.7")
