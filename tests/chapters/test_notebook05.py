@@ -7,6 +7,7 @@ import nbformat
 import papermill
 import pytest
 
+from tests.chapters.frozen import same_rows
 from thesislib import paths, runs
 from thesislib.training import progress
 
@@ -62,6 +63,12 @@ def test_it_seals_a_record_that_verifies(executed):
     assert record["status"] == "sealed"
     assert {finding.kind for finding in findings} <= {"agrees", "absent"}
     assert "agrees" in {finding.kind for finding in findings}
+
+
+def test_its_rows_are_those_of_before(executed):
+    _, record, _ = executed
+
+    same_rows(record, "05 covidx")
 
 
 def test_every_row_says_phantom_and_names_its_table(executed):

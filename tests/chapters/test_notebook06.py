@@ -7,6 +7,7 @@ import nbformat
 import papermill
 import pytest
 
+from tests.chapters.frozen import same_rows
 from thesislib import paths, runs
 
 CHAPTER = "chapters/06_igd.ipynb"
@@ -80,6 +81,12 @@ def test_it_seals_a_record_of_which_every_row_verifies(executed):
     number = len(record["rows"])
     texts = [one.text for one in findings if one.kind != "changed"]
     assert texts == [f"seal and files, {number} of {number} rows recomputed"]
+
+
+def test_its_rows_are_those_of_before(executed):
+    name, _, record, _ = executed
+
+    same_rows(record, f"06 {name}")
 
 
 def test_every_row_says_phantom_and_names_its_table(executed):

@@ -7,15 +7,20 @@ views milder than SimCLR's.
 """
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from thesislib.augment.colour import JitterConfig
 from thesislib.augment.medmix import MedMixConfig
 from thesislib.augment.weak import WeakConfig
 from thesislib.pretrain.ccd import CCDConfig
+from thesislib.pretrain.csi import CSIConfig
+from thesislib.pretrain.droc import DROCConfig
 from thesislib.pretrain.pmsacl import PMSACLConfig
 from thesislib.pretrain.rotnet import RotNetConfig
 from thesislib.pretrain.simclr import SimCLRConfig
+from thesislib.pretrain.supcon import SupConConfig
+
+Config = TypeVar("Config")
 
 SMALL = {"base_width": 16, "lr": 0.05}
 MILD = WeakConfig(
@@ -50,18 +55,36 @@ def simclr(preset: str) -> SimCLRConfig:
 
 def ccd(preset: str) -> CCDConfig:
     """CCD: as printed for `paper`, else small."""
-    if preset == "paper":
-        return CCDConfig()
-    num_steps = {"quick": 150, "standard": 2_000}[preset]
-    return CCDConfig(**SMALL, batch_size=16, num_steps=num_steps, weak=MILD)
+    return _small(CCDConfig, preset, batch_size=16, weak=MILD)
 
 
 def rotnet(preset: str) -> RotNetConfig:
     """RotNet: its own numbers for `paper`, else small."""
+    return _small(RotNetConfig, preset, batch_size=16)
+
+
+def supcon(preset: str) -> SupConConfig:
+    """SupCon: its own numbers for `paper`, else small, with PMSACL's augmentations."""
+    lesions = MedMixConfig(size=(0.12, 0.35))
+    return _small(SupConConfig, preset, batch_size=12, weak=MILD, medmix=lesions)
+
+
+def csi(preset: str) -> CSIConfig:
+    """CSI: its own numbers for `paper`, else small."""
+    return _small(CSIConfig, preset, batch_size=16)
+
+
+def droc(preset: str) -> DROCConfig:
+    """DROC: its own numbers for `paper`, else small."""
+    return _small(DROCConfig, preset, batch_size=64)
+
+
+def _small(kind: type[Config], preset: str, **changes: Any) -> Config:
+    """The printed settings for `paper`, else a small network and few steps."""
     if preset == "paper":
-        return RotNetConfig()
-    num_steps = {"quick": 100, "standard": 2_000}[preset]
-    return RotNetConfig(**SMALL, batch_size=16, num_steps=num_steps)
+        return kind()
+    num_steps = {"quick": 150, "standard": 2_000}[preset]
+    return kind(**SMALL, num_steps=num_steps, **changes)
 
 
 def read_pmsacl(config: PMSACLConfig, reading: str) -> PMSACLConfig:

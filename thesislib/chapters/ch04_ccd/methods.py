@@ -8,7 +8,6 @@ The thesis holds them against the same detectors on ImageNet's weights; where th
 not at hand, the untrained encoder is the comparison.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from thesislib.chapters.ch04_ccd import settings
@@ -140,7 +139,7 @@ def comparisons(run) -> list[Comparison]:
     return [*declared, *others, *against_added(main)]
 
 
-def expected_rows(run, tables: Sequence[str | None]) -> list[tuple[str | None, str]]:
+def expected_rows(run) -> list[tuple[str | None, str]]:
     """(table, row) pairs without which the run is not complete."""
     return [(None, one.key) for one in methods(run)]
 

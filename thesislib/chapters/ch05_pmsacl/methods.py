@@ -27,6 +27,13 @@ from thesislib.study.variants import Published, Variant, compare, components
 
 SCALES = ("igd", "local")
 PMSACL, PMSACL_IGD = "pmsacl-padim", "pmsacl-igd"
+OTHERS = {  # other rows of Table 5.9
+    "rotnet": "RotNet",
+    "csi": "CSI",
+    "droc": "DROC",
+    "supcon": "SupCon",
+    "ccd": "CCD",
+}
 ROWS = {"untrained": "random", "imagenet": "", "pmsacl-class-only": "class"}
 TERMS = {"ctr": "ctr", "pmsacl": "PMSACL", "aug": "aug", "pos": "pos"}  # of Eq. (5.1)
 COMPARISONS = (
@@ -70,6 +77,9 @@ def encoders(run) -> dict[str, Encoder]:
             label="class term only",
             **given,
         ),
+    } | {
+        name: encoder_of(name, configs[name], label=label, **given)
+        for name, label in OTHERS.items()
     }
     chosen = chosen_of("study.baselines", study.baselines, known)
     main = encoder_of("pmsacl", configs["pmsacl"], label="PMSACL", **given)
