@@ -45,6 +45,11 @@ class Variant:
     method: Method
 
 
+def changed(label: str, value: Any, method: Method) -> Variant:
+    """A variant whose fitted detector no run keeps: its row key is the method's own."""
+    return Variant(label=label, value=value, method=replace(method, blank=None))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Published:
     """AUROCs known of a printed figure, by label of the variant.

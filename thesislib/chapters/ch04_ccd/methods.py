@@ -18,7 +18,7 @@ from thesislib.study.detection import Comparison, against_added
 from thesislib.study.detectors import Network
 from thesislib.study.encoders import Encoder, chosen_of, encoder_of
 from thesislib.study.method import Method, added
-from thesislib.study.variants import Variant, compare, components
+from thesislib.study.variants import Variant, changed, compare, components
 
 CCD_IGD = "ccd-igd"
 LABELS = {
@@ -162,10 +162,8 @@ def _variant(run, name: str, label: str, value, **change) -> Variant:
     """CCD + IGD with some settings of CCD changed."""
     main = encoders(run)["ccd"]
     config = replace(main.config, **change)
-    changed = replace(main, stage=f"ccd-{name}", label=label, config=config)
-    return Variant(
-        label=label, value=value, method=method(run, changed, "igd", CCD_IGD)
-    )
+    encoder = replace(main, stage=f"ccd-{name}", label=label, config=config)
+    return changed(label, value, method(run, encoder, "igd", CCD_IGD))
 
 
 def _as_configured(run, label: str, value) -> Variant:
@@ -183,11 +181,8 @@ def loss_terms(run) -> list[Variant]:
     vanilla = encoder_of(
         "simclr", run.configs["simclr"], label="l_con_vanilla", start=_start(run)
     )
-    first = Variant(
-        label="l_con_vanilla",
-        value=("l_con_vanilla",),
-        method=method(run, vanilla, "igd", CCD_IGD),
-    )
+    of_vanilla = method(run, vanilla, "igd", CCD_IGD)
+    first = changed("l_con_vanilla", ("l_con_vanilla",), of_vanilla)
     found = [
         _variant(run, f"terms-{len(terms)}", " + ".join(value), value, terms=terms)
         for terms, value in (

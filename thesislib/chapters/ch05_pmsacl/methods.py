@@ -23,7 +23,7 @@ from thesislib.study.detection import Comparison, against_added
 from thesislib.study.detectors import Network
 from thesislib.study.encoders import Encoder, chosen_of, encoder_of
 from thesislib.study.method import Method, added
-from thesislib.study.variants import Published, Variant, compare, components
+from thesislib.study.variants import Published, Variant, changed, compare, components
 
 SCALES = ("igd", "local")
 PMSACL, PMSACL_IGD = "pmsacl-padim", "pmsacl-igd"
@@ -179,8 +179,8 @@ def _variant(run, name: str, label: str, value, **change) -> Variant:
     """PMSACL + PaDiM with some settings changed."""
     main = encoders(run)["pmsacl"]
     config = replace(main.config, **change)
-    changed = replace(main, stage=f"pmsacl-{name}", label=label, config=config)
-    return Variant(label=label, value=value, method=_padim(run, changed, label, PMSACL))
+    encoder = replace(main, stage=f"pmsacl-{name}", label=label, config=config)
+    return changed(label, value, _padim(run, encoder, label, PMSACL))
 
 
 def _as_configured(run, label: str, value) -> Variant:
