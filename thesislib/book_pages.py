@@ -319,9 +319,9 @@ def claims_page(judged: Iterable[Judged]) -> str:
         "# The claims\n",
         f"{len(judged)} claims that the texts make in words: {counts}.\n"
         "*In print* says whether the text agrees with its own tables; *here* what our "
-        "rows say. Anything but *not implemented* is judged by a tested function over ledger "
-        "rows; claims about protocols and settings are judged from what the runs "
-        "state of themselves.\n",
+        "rows say. Anything but *not implemented* is judged by a tested function over "
+        "ledger rows; claims about protocols and settings are judged from what the "
+        "runs state of themselves.\n",
         STYLE,
     ]
     for chapter in dict.fromkeys(one.claim["chapter"] for one in judged):
