@@ -56,6 +56,30 @@ def test_a_cell_knows_its_dataset():
     assert [c.std for c in deviations] == [0.0084, 0.0163, 0.0107]
 
 
+@pytest.mark.parametrize(
+    ("address", "values"),
+    [
+        ("5.1 pmsacl-padim auc", [0.996]),
+        ("6.2 igd auc pretrain=ssl", [0.934]),
+        ("6.2 igd auc", [0.926, 0.934]),
+        ("4.1 ccd-igd auc components=l_con+l_pre", [0.964]),
+        ("4.3 f-anogan auc@*", [0.907, 0.691, 0.778]),
+        ("4.3 dae auc@*", [0.705, 0.629]),  # one is not printed
+        ("5.1 pmsacl-padim", []),
+        ("5.1 pmsacl-padim auc pretrain=scratch", []),
+        ("99 pmsacl-padim auc", []),
+    ],
+)
+def test_cells_are_found_by_their_address(address, values):
+    assert [cell.value for cell in paper.find_cells(address)] == values
+
+
+def test_all_classes_are_those_without_their_mean():
+    found = paper.find_cells("A.1 igd auc@mvtec/* pretrain=ssl")
+
+    assert len(found) == 15 and "mean" not in {cell.part for cell in found}
+
+
 def test_only_the_standard_library_is_imported():
     heavy = "{'torch', 'numpy', 'pandas', 'pydantic', 'matplotlib', 'scipy'}"
     code = f"import sys, thesislib.paper; assert not {heavy} & set(sys.modules)"
