@@ -77,44 +77,48 @@ def _named(
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = _absolute("." * node.level + (node.module or ""), around)
+            base = _absolute("." * node.level + (node.module or ""), around).rstrip(".")
             inside = [f"{base}.{alias.name}" for alias in node.names]
             names = [name if name in files else base for name in inside]
         elif isinstance(node, ast.Call):
-            names = [_absolute(name, around) for name in _by_name(node, tree)]
+            names = _by_name(node, tree, around, files)
         else:
             continue
         yield from ((node.lineno, name) for name in names if name in files)
 
 
 def _absolute(name: str, around: str) -> str:
-    """`..errors` as `thesislib.errors`."""
+    """`..errors` as `thesislib.errors`, and a lone dot as `thesislib.runs.`."""
     rest = name.lstrip(".")
     if not (level := len(name) - len(rest)):
         return name
     above = around.split(".")
-    above = above[: len(above) + 1 - level]
-    return ".".join([*above, rest] if rest else above)
+    return ".".join([*above[: len(above) + 1 - level], rest])
 
 
-def _by_name(call: ast.Call, tree: ast.AST) -> list[str]:
+def _by_name(
+    call: ast.Call, tree: ast.AST, around: str, files: Collection[str]
+) -> list[str]:
     """Modules that `import_module` may load.
 
     Of an f-string such as `f"thesislib.datasets.{module}"`, what follows may be any
-    text that stands in the file.
+    name that stands in the file; where more than one is left open, any module.
     """
     called = getattr(call.func, "attr", getattr(call.func, "id", None))
     if called not in ("import_module", "__import__") or not call.args:
         return []
     given = call.args[0]
-    start = given.values[0] if isinstance(given, ast.JoinedStr) else given
+    start, *rest = given.values if isinstance(given, ast.JoinedStr) else [given]
     if not isinstance(start, ast.Constant) or not isinstance(start.value, str):
         raise ValueError(f"line {call.lineno} imports what cannot be read from it")
-    if start is given:
-        return [start.value]
+    begin = _absolute(start.value, around)
+    if not rest:
+        return [begin]
+    if len(rest) > 1:
+        return [name for name in files if name.startswith(begin)]
     texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
     names = {text for text in texts if isinstance(text, str) and text.isidentifier()}
-    return [start.value + name for name in names]
+    return [begin + name for name in names]
 
 
 # --- Rules: each says what is wrong, nothing if all is well -------------------------
@@ -290,6 +294,7 @@ def test_a_sound_house_has_no_fault(built):
         'import_module("thesislib.runs.opening")',
         'NAME = "opening"\nimportlib.import_module(f"thesislib.runs.{NAME}")',
         'NAME = "opening"\nimport_module(f".{NAME}", __package__)',
+        'import_module(f"thesislib.runs.{start}{end}")',
     ],
 )
 def test_a_circle_is_found_however_it_is_closed(built, statement):

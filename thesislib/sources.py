@@ -10,7 +10,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent
 BESIDE_ARRAYS = (  # rooms that cannot change an array
     *("", "errors", "paths", "atomic", "sources"),
-    *("paper", "runs", "report", "book", "cli"),
+    *("paper", "runs", "report", "scoring", "book", "cli"),
 )
 BESIDE_NUMBERS = (*BESIDE_ARRAYS, "figures")  # nor a number of a record
 BESIDE_WEIGHTS = (*BESIDE_NUMBERS, "metrics")  # nor weights
