@@ -6,11 +6,10 @@ A generator learns to draw normal images; then, with the generator as it is, an 
 learns to find the code of an image. Of an abnormal image the generator draws a normal
 one, and the residual is the score.
 
-Where chapter 4 gives no setting, the authors' program (tSchlegl/f-AnoGAN) does. Two
-departures are everywhere: images are in [0, 1] and the generator ends with a sigmoid,
-where the program has [-1, 1] and tanh; and generator, critic and encoder are the
-networks of `nn.autoencoder`, whose residual blocks repeat pixels before the convolution
-as the program's do.
+Where chapter 4 gives no setting, the authors' program (tSchlegl/f-AnoGAN) does. The
+networks are those of `nn.autoencoder`, whose residual blocks and widths are the
+program's. Departures: images are in [0, 1] and the generator ends with a sigmoid, where
+the program has [-1, 1] and tanh; weights start as PyTorch draws them.
 
 Axes in all shapes: B images, C channels, H = W pixels, Z features of a code, F of the
 critic, M test images.
@@ -224,7 +223,7 @@ def fit(model: FAnoGAN, bank, config: FAnoGANConfig, loop, gan=None) -> FAnoGAN:
     of_encoder = torch.optim.RMSprop(
         [p for p in model.encoder.parameters() if p.requires_grad],
         lr=config.encoder_lr,
-        alpha=0.9,  # TensorFlow's, which the program takes
+        alpha=0.9,  # TensorFlow's default, which the program takes
     )
     adversaries = {"of_decoder": of_decoder, "of_critic": of_critic}
     saving = {"model": model, "of_encoder": of_encoder, **adversaries}
