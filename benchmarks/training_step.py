@@ -18,9 +18,9 @@ from pathlib import Path
 
 import torch
 
+from thesislib.chapters.ch05_pmsacl.settings import Chapter05
 from thesislib.datasets import phantoms
 from thesislib.datasets.bank import ImageBank
-from thesislib.chapters.ch05_pmsacl.settings import Chapter05
 from thesislib.pretrain import pmsacl
 from thesislib.training.loop import Loop
 

@@ -20,6 +20,9 @@ FLOORS = {  # row key of a naive baseline: what it is
     "nn-statistics": "nearest normal image, intensity statistics",
     "nn-thumbnails-16": "nearest normal image, 16 px thumbnails",
     "nn-thumbnails-32": "nearest normal image, 32 px thumbnails",
+    "edge-strength": "distance from the normal images' mean edge strength",
+    "gradient-energy": "distance from the normal images' mean gradient energy",
+    "edge-oracle": "edge strength, its direction taken from test labels (oracle)",
     "logistic-statistics": "logistic regression on statistics, with labels",
     "cnn-ceiling": "small network trained on labelled phantoms",
 }
@@ -27,6 +30,12 @@ FEATURES = {  # of the one-class nearest neighbours
     "nn-statistics": baselines.statistics_features,
     "nn-thumbnails-16": partial(baselines.thumbnails, size=16),
     "nn-thumbnails-32": partial(baselines.thumbnails, size=32),
+}
+
+
+EDGES = {  # of the distance from the training images' mean
+    "edge-strength": baselines.edge_strength,
+    "gradient-energy": baselines.gradient_energy,
 }
 
 
@@ -38,6 +47,11 @@ def floor(run, data, key: str) -> np.ndarray:
         return baselines.supervised_logistic(statistics, data.test_labels, seed)
     if key == "cnn-ceiling":
         return _ceiling(run, test)
+    if key == "edge-oracle":
+        edges = baselines.edge_strength(test)
+        return baselines.oracle_direction(edges, data.test_labels)
+    if measure := EDGES.get(key):
+        return baselines.distance_from_mean(measure(data.train.pixels), measure(test))
     features = FEATURES[key]
     nearest = baselines.one_class_nearest_neighbour
     return nearest(features(data.train.pixels), features(test))

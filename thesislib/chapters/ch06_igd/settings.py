@@ -31,7 +31,7 @@ PRETRAIN = {  # start: what the tables call it; Section 6.4.2's SSL is SimCLR
     "pmsacl": "pmsacl",  # printed nowhere
 }
 SELF_SUPERVISED = ("simclr", "pmsacl")
-FLOORS = ("nn-thumbnails-16", "nn-statistics", "logistic-statistics")
+FLOORS = ("nn-thumbnails-16", "nn-statistics", "edge-strength", "logistic-statistics")
 METHODS = (
     "igd",
     "dae",
