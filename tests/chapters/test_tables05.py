@@ -46,12 +46,12 @@ def test_an_encoder_of_table_5_9_has_all_its_numbers_in_table_5_1_too(run, monke
     rows = [m for m in chapter05.methods(run) if m.key in answers]
     tables = settings.detection_tables(run)
     found = detection.rows(run, rows, tables=tables)
-    tables = {(r["row"], r["table"]) for r in run.rows if r["metric"] == "auc"}
+    stands = {(r["row"], r["table"]) for r in run.rows if r["metric"] == "auc"}
 
     line = cells(detection.table(run, rows, tables[0], ""), "SimCLR + PaDiM")
 
-    assert ("simclr-padim", "5.9") in tables
-    assert ("simclr-padim", "5.1") not in tables
+    assert ("simclr-padim", "5.9") in stands
+    assert ("simclr-padim", "5.1") not in stands
     published, ours = line[:-1:2], line[1:-1:2]  # the last cell counts images
     assert all(cell == ["–"] for cell in published)
     assert all(len(cell) > 2 for cell in ours)

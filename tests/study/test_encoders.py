@@ -16,7 +16,7 @@ from thesislib.pretrain.patches import PatchesConfig, on_patches
 from thesislib.pretrain.pmsacl import AFTER_WARM_UP, PMSACL, PMSACLConfig
 from thesislib.pretrain.simclr import SimCLRConfig
 from thesislib.study import encoders
-from thesislib.study.encoders import encoder_of
+from thesislib.study.encoders import Encoder
 from thesislib.training.loop import Loop
 
 TINY = PMSACLConfig(
@@ -89,7 +89,9 @@ class Run:
 
 
 def encoder(stage="pmsacl", **changed):
-    return encoder_of("pmsacl", replace(TINY, **changed), stage=stage, label=stage)
+    config = replace(TINY, **changed)
+    width = {"base_width": config.base_width}
+    return Encoder(stage=stage, label=stage, kind="pmsacl", config=config, **width)
 
 
 CLASS_ONLY = encoder("pmsacl-class-only", terms=("aug",))

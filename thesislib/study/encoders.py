@@ -27,7 +27,20 @@ PRETRAININGS: dict[str, tuple[ModuleType, type[nn.Module]]] = {
     "csi": (csi, csi.CSI),
     "droc": (droc, droc.DROC),
 }
-UNTRAINED = ("random", "imagenet")  # kinds of encoder that nothing trains here
+LABELS = {
+    "random": "untrained encoder",
+    "imagenet": "ImageNet",
+    "pmsacl": "PMSACL",
+    "ccd": "CCD",
+    "simclr": "SimCLR",
+    "rotnet": "RotNet",
+    "csi": "CSI",
+    "droc": "DROC",
+    "supcon": "SupCon",
+}
+UNTRAINED = {"random": "untrained", "imagenet": "imagenet"}  # kind -> stage
+ROWS = {"untrained": "random", "imagenet": ""}  # stage -> first word of a row key
+FULL_WIDTH = 64  # channels of the published ResNet-18's first stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +63,12 @@ class Encoder:
     config: Any = None
     base_width: int = 64
     start: Literal["random", "imagenet"] = "random"
+    key: str | None = None  # first word of its row keys, where it is not the stage
+
+    def row(self, detector: str = "padim") -> str:
+        """Row key of a detector on it: `pmsacl-padim`, `random-igd`, `igd`."""
+        first = ROWS.get(self.stage, self.stage) if self.key is None else self.key
+        return "-".join(filter(None, (first, detector)))
 
     def on_patches(self, configs: dict[str, Any]) -> "Encoder":
         """The encoder of a local model, pre-trained in the same way on patches.
@@ -69,13 +88,51 @@ class Trained(NamedTuple):
     history: list[dict[str, float]]
 
 
-def encoder_of(kind: str, config: Any, **given: Any) -> Encoder:
-    """An encoder named after what trains it, as wide as its settings say."""
-    return Encoder(
-        **{"stage": kind, "label": kind, "base_width": config.base_width} | given,
-        kind=kind,
-        config=config,
-    )
+def encoder_of(run, kind: str, width_of: str = "", **given: Any) -> Encoder:
+    """An encoder of one kind, with the run's settings of it and its start.
+
+    Args:
+        width_of: The pre-training whose width an encoder has that nothing trains.
+        given: Fields that are otherwise than the kind says.
+    """
+    config = given.get("config", run.configs.get(kind))
+    width = (config or run.configs[width_of]).base_width
+    start = "imagenet" if run.parameters.start == "imagenet" else "random"
+    fields = {"stage": UNTRAINED.get(kind, kind), "label": LABELS[kind]}
+    fields |= {"config": config, "base_width": width, "start": start}
+    return Encoder(kind=kind, **fields | given)
+
+
+def compared(run, main: Encoder, setting: str, names: Sequence[str], **more: Encoder):
+    """A chapter's own encoder, and those that its settings compare it with, by name.
+
+    Args:
+        main: The chapter's own; its kind is its name.
+        setting: Where the names stand, for an error.
+        names: Kinds, or names in `more`; `imagenet` is left out where it is not here.
+    """
+    known = {k: encoder_of(run, k, main.kind) for k in LABELS if _settled(run, k)}
+    chosen = chosen_of(setting, names, known | more)
+    if not has_imagenet(run, main.kind):
+        chosen.pop("imagenet", None)
+    return {main.kind: main} | chosen
+
+
+def _settled(run, kind: str) -> bool:
+    return kind in run.configs or kind in UNTRAINED
+
+
+def has_imagenet(run, kind: str) -> bool:
+    """Whether ImageNet weights exist here and fit the width of a pre-training."""
+    full = run.configs[kind].base_width == FULL_WIDTH
+    return full and imagenet.find_weights(run.parameters.weights) is not None
+
+
+def no_imagenet(run, kind: str) -> str:
+    """Why they are not here."""
+    if (width := run.configs[kind].base_width) == FULL_WIDTH:
+        return "no weights on this machine"
+    return f"its weights need base width {FULL_WIDTH}, this run has {width}"
 
 
 def chosen_of(

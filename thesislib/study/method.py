@@ -38,6 +38,7 @@ class Method:
         config: Settings that variants change.
         batch_size: Images that are scored together.
         groups: Section 5.4.5's figures over groups of images, where masks exist.
+        every_scale: Keep the maps of each scale beside those of all together.
     """
 
     key: str
@@ -50,6 +51,7 @@ class Method:
     config: Any = None
     batch_size: int = BATCH
     groups: bool = False
+    every_scale: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +153,8 @@ def _arrays(run, method, detector, data, maps: bool) -> dict[str, np.ndarray]:
         few = data.test.take(torch.as_tensor(shown))
         drawn, places = detector.score(lambda: [few]).maps, np.arange(len(shown))
     arrays["shown"] = shown
+    if not method.every_scale:
+        drawn = dict(list(drawn.items())[-1:])
     for scale, of_all in drawn.items():
         of_all = of_all.numpy()
         arrays[f"maps/{scale}"] = of_all[places].astype(np.float16)

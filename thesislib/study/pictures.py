@@ -182,13 +182,10 @@ def tsne(
     return run.figure(fig, "tsne", alt=alt, caption=caption)
 
 
-def tsne_of_encoders(
-    run, encoders: Sequence[Encoder], row: Callable[[Encoder], str], figure: str
-):
+def tsne_of_encoders(run, encoders: Sequence[Encoder], figure: str):
     """t-SNE of what encoders make of test images, and the ratio of distances as a row.
 
     Args:
-        row: Row key of an encoder.
         figure: The thesis's figure, "5.6".
     """
     data, chosen = run.data, sample_of_all(run)
@@ -196,7 +193,7 @@ def tsne_of_encoders(
     for encoder in encoders:
         images = in_colour(data.test)
         found[encoder.label] = features(trained(run, encoder).model, images, chosen)
-        add_distance_ratio(run, row(encoder), found[encoder.label], labels)
+        add_distance_ratio(run, encoder.row(), found[encoder.label], labels)
     kinds = [data.test_kinds[index] for index in chosen]
     caption = f"t-SNE of encoder features of test images, as Figure {figure}."
     return tsne(run, found, kinds, labels, caption)
@@ -369,6 +366,24 @@ def score_terms(
     fig = figures.score_terms(data_of(run, task).test_labels, drawn)
     alt = f"{' against '.join(terms.values())} for every test image."
     return run.figure(fig, "terms", alt=alt, caption=caption)
+
+
+def left_out(run, fields: Mapping[str, str], why: str) -> list[str]:
+    """What a run's `study` settings leave of the chapter's own, one phrase a setting.
+
+    Args:
+        fields: Setting -> what to call it.
+        why: Who left it out.
+    """
+    study, found = run.configs["study"], []
+    full = type(study)()
+    for field, what in fields.items():
+        whole, chosen = getattr(full, field), getattr(study, field)
+        if isinstance(whole, bool):
+            found += [] if chosen >= whole else [f"{what}: {why}"]
+        elif missing := [x for x in whole if x not in chosen and x != "imagenet"]:
+            found.append(f"{what} ({', '.join(map(str, missing))}): {why}")
+    return found
 
 
 def bullets(phrases: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from thesislib.report.tables import beside
 from thesislib.study import detectors
 from thesislib.study.detection import Comparison, against_added
 from thesislib.study.detectors import Network
-from thesislib.study.encoders import Encoder, chosen_of, encoder_of
+from thesislib.study.encoders import Encoder, chosen_of, compared, encoder_of
 from thesislib.study.method import Method, added
 from thesislib.study.variants import Variant, changed, compare, components
 
@@ -48,30 +48,8 @@ STRONG_LABELS = {
 
 def encoders(run) -> dict[str, Encoder]:
     """CCD as configured, and the encoders that it is compared with in this run."""
-    configs = run.configs
-    given = {"start": "imagenet" if run.parameters.start == "imagenet" else "random"}
-    width = {"base_width": configs["ccd"].base_width}
-    known = {
-        "random": Encoder(
-            stage="untrained", label="untrained encoder", kind="random", **width
-        ),
-        "imagenet": Encoder(
-            stage="imagenet", label="ImageNet", kind="imagenet", **width
-        ),
-        "rotnet": encoder_of("rotnet", configs["rotnet"], label="RotNet", **given),
-        "simclr": encoder_of("simclr", configs["simclr"], label="SimCLR", **given),
-    }
-    main = encoder_of("ccd", configs["ccd"], label="CCD", **given)
-    chosen = chosen_of("study.encoders", configs["study"].encoders, known)
-    if not settings.has_imagenet(run):
-        chosen.pop("imagenet", None)
-    return {"ccd": main} | chosen
-
-
-def row(encoder: Encoder, detector: str = "padim") -> str:
-    """Row key of a detector on an encoder: `ccd-igd`, `igd` on ImageNet."""
-    start = {"untrained": "random", "imagenet": ""}.get(encoder.stage, encoder.stage)
-    return "-".join(filter(None, (start, detector)))
+    names = run.configs["study"].encoders
+    return compared(run, encoder_of(run, "ccd"), "study.encoders", names)
 
 
 def network(run, encoder: Encoder, detector: str) -> Network:
@@ -89,7 +67,7 @@ def network(run, encoder: Encoder, detector: str) -> Network:
 
 def method(run, encoder: Encoder, detector: str, key: str = "") -> Method:
     """A detector on an encoder."""
-    key, label = key or row(encoder, detector), f"{encoder.label} + {LABELS[detector]}"
+    key, label = key or encoder.row(detector), f"{encoder.label} + {LABELS[detector]}"
     if detector == "padim":
         return detectors.padim(run, encoder, key, label, groups=True)
     given = {"encoder": encoder, "config": encoder.config, "groups": True}
@@ -129,7 +107,7 @@ def comparisons(run) -> list[Comparison]:
     others = [
         Comparison(
             row=f"ccd-{detector}",
-            minus=row(encoder, detector),
+            minus=encoder.row(detector),
             label=f"CCD minus {encoder.label}, both {LABELS[detector]}",
         )
         for name, encoder in encoders(run).items()
@@ -178,9 +156,7 @@ def loss_terms(run) -> list[Variant]:
     """
     if not run.configs["study"].loss_terms:
         return []
-    vanilla = encoder_of(
-        "simclr", run.configs["simclr"], label="l_con_vanilla", start=_start(run)
-    )
+    vanilla = encoder_of(run, "simclr", label="l_con_vanilla")
     of_vanilla = method(run, vanilla, "igd", CCD_IGD)
     first = changed("l_con_vanilla", ("l_con_vanilla",), of_vanilla)
     found = [
@@ -192,10 +168,6 @@ def loss_terms(run) -> list[Variant]:
     ]
     whole = ("l_con", "l_pre", "l_pat")
     return [first, *found, _as_configured(run, "all", whole)]
-
-
-def _start(run) -> str:
-    return "imagenet" if run.parameters.start == "imagenet" else "random"
 
 
 def loss_terms_table(run) -> str:

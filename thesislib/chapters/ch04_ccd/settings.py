@@ -12,11 +12,11 @@ from thesislib.pretrain.patches import PatchesConfig
 from thesislib.ranges import at_least
 from thesislib.report.implemented import tables
 from thesislib.runs.parameters import ChapterParameters
+from thesislib.study import encoders, pictures
 from thesislib.study.task import DataConfig
 
 DETECTION_TABLE = tables("04_ccd", "detection")
 LOCALISATION_TABLE = tables("04_ccd", "localisation")
-FULL_WIDTH = 64  # channels of the published ResNet-18's first stage
 DETECTORS = ("igd", "f-anogan", "ms-ssim", "padim")
 PRETRAININGS = ("ccd", "rotnet", "simclr")
 
@@ -77,7 +77,7 @@ class Chapter04(ChapterParameters):
         if self.start == "imagenet":
             imagenet.require_weights(self.weights)
             for name in PRETRAININGS:
-                configs[name] = replace(configs[name], base_width=FULL_WIDTH)
+                configs[name] = replace(configs[name], base_width=encoders.FULL_WIDTH)
         configs["ccd"] = ccd.read(configs["ccd"], self.reading)
         if self.reading == "code":
             configs["patches"] = replace(configs["patches"], lr=0.1)
@@ -93,7 +93,7 @@ def _preset(preset: str) -> dict[str, Any]:
         numbers = (1_200, 250, 250) if quick else (1_600, 500, 500)
         names = ("num_train", "num_test_normal", "num_test_abnormal")
         data = DataConfig(image_size=64, **dict(zip(names, numbers, strict=True)))
-        igd = replace(SMALL, batch_size=32, num_steps=80 if quick else 800)
+        igd = replace(SMALL, batch_size=32, num_steps=60 if quick else 800)
         if quick:
             igd = replace(igd, e_step_every=2)
             study = QUICK_STUDY
@@ -109,12 +109,6 @@ def _preset(preset: str) -> dict[str, Any]:
     }
 
 
-def has_imagenet(run) -> bool:
-    """Whether ImageNet weights exist here and fit the encoder's width."""
-    full = run.configs["ccd"].base_width == FULL_WIDTH
-    return full and imagenet.find_weights(run.parameters.weights) is not None
-
-
 def detection_tables(run) -> tuple[str | None, ...]:
     """Rows of ours with all metrics, and Table 4.3's AUROC."""
     return None, DETECTION_TABLE.get(run.parameters.dataset)
@@ -122,26 +116,22 @@ def detection_tables(run) -> tuple[str | None, ...]:
 
 def left_out(run) -> list[str]:
     """What of the chapter this run does not compute, one phrase each, with the why."""
-    study, full = run.configs["study"], StudyConfig()
-    preset, gone = f"left out by preset {run.parameters.preset}", []
-    if not has_imagenet(run):
-        width = run.configs["ccd"].base_width
-        why = f"its weights need base width {FULL_WIDTH}, this run has {width}"
-        why = "no weights on this machine" if width == FULL_WIDTH else why
+    gone = []
+    if not encoders.has_imagenet(run, "ccd"):
+        why = encoders.no_imagenet(run, "ccd")
         gone.append(f"ImageNet start and the baselines of Table 4.3 on it: {why}")
-    if not study.loss_terms:
-        gone.append(f"loss terms one by one (Table 4.1): {preset}")
-    for name, what in (
-        ("encoders", "other encoders"),
-        ("baselines", "detectors on the other encoders"),
-        ("strong", "strong augmentations of Figure 4.2, right"),
-        ("batch_sizes", "batch sizes of Figure 4.2, left"),
-    ):
-        missing = set(getattr(full, name)) - set(getattr(study, name)) - {"imagenet"}
-        if missing:
-            gone.append(f"{what} ({', '.join(map(str, sorted(missing)))}): {preset}")
-    if not study.dae:
-        gone.append(f"the DAE of Table 4.3: {preset}")
+    gone += pictures.left_out(
+        run,
+        {
+            "loss_terms": "loss terms one by one (Table 4.1)",
+            "encoders": "other encoders",
+            "baselines": "detectors on the other encoders",
+            "strong": "strong augmentations of Figure 4.2, right",
+            "batch_sizes": "batch sizes of Figure 4.2, left",
+            "dae": "the DAE of Table 4.3",
+        },
+        f"left out by preset {run.parameters.preset}",
+    )
     gone.append("OCGAN, ADGAN and CAVGA (Table 4.3): not built yet, or not ours")
     if run.data.test_masks is None:
         gone.append("localisation: the dataset has no masks")

@@ -15,26 +15,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from thesislib import paper
-from thesislib.chapters.ch05_pmsacl.settings import LOSS_TABLE_DATASETS, has_imagenet
+from thesislib.chapters.ch05_pmsacl.settings import LOSS_TABLE_DATASETS
 from thesislib.pretrain.presets import read_pmsacl
 from thesislib.report.tables import beside
 from thesislib.study import detectors
 from thesislib.study.detection import Comparison, against_added
 from thesislib.study.detectors import Network
-from thesislib.study.encoders import Encoder, chosen_of, encoder_of
+from thesislib.study.encoders import Encoder, chosen_of, compared, encoder_of
 from thesislib.study.method import Method, added
 from thesislib.study.variants import Published, Variant, changed, compare, components
 
 SCALES = ("igd", "local")
 PMSACL, PMSACL_IGD = "pmsacl-padim", "pmsacl-igd"
-OTHERS = {  # other rows of Table 5.9
-    "rotnet": "RotNet",
-    "csi": "CSI",
-    "droc": "DROC",
-    "supcon": "SupCon",
-    "ccd": "CCD",
-}
-ROWS = {"untrained": "random", "imagenet": "", "pmsacl-class-only": "class"}
 TERMS = {"ctr": "ctr", "pmsacl": "PMSACL", "aug": "aug", "pos": "pos"}  # of Eq. (5.1)
 COMPARISONS = (
     Comparison(
@@ -59,33 +51,17 @@ COMPARISONS = (
 
 def encoders(run) -> dict[str, Encoder]:
     """PMSACL as configured, and the encoders that it is compared with in this run."""
-    configs, study = run.configs, run.configs["study"]
-    given = {"start": "imagenet" if run.parameters.start == "imagenet" else "random"}
-    width = {"base_width": configs["pmsacl"].base_width}
-    known = {
-        "random": Encoder(
-            stage="untrained", label="untrained encoder", kind="random", **width
-        ),
-        "imagenet": Encoder(
-            stage="imagenet", label="ImageNet", kind="imagenet", **width
-        ),
-        "simclr": encoder_of("simclr", configs["simclr"], label="SimCLR", **given),
-        "class": encoder_of(
-            "pmsacl",
-            replace(configs["pmsacl"], terms=("aug",)),
-            stage="pmsacl-class-only",
-            label="class term only",
-            **given,
-        ),
-    } | {
-        name: encoder_of(name, configs[name], label=label, **given)
-        for name, label in OTHERS.items()
-    }
-    chosen = chosen_of("study.baselines", study.baselines, known)
-    main = encoder_of("pmsacl", configs["pmsacl"], label="PMSACL", **given)
-    if not has_imagenet(run):
-        chosen.pop("imagenet", None)
-    return {"pmsacl": main} | chosen
+    main = encoder_of(run, "pmsacl")
+    class_only = replace(
+        main,
+        stage="pmsacl-class-only",
+        label="class term only",
+        config=replace(main.config, terms=("aug",)),
+        key="class",
+    )
+    names = run.configs["study"].baselines
+    more = {"class": class_only}
+    return compared(run, main, "study.baselines", names, **more)
 
 
 def on_igd(run) -> list[Encoder]:
@@ -94,12 +70,6 @@ def on_igd(run) -> list[Encoder]:
     names = [n for n in run.configs["study"].igd if n != "imagenet" or n in known]
     chosen = chosen_of("study.igd", names, known, "this run has")
     return [encoder for name, encoder in known.items() if name in chosen]
-
-
-def row(encoder: Encoder, detector: str = "padim") -> str:
-    """Row key of a detector on an encoder: `pmsacl-padim`, `random-igd`."""
-    start = ROWS.get(encoder.stage, encoder.stage)
-    return "-".join(filter(None, (start, detector)))
 
 
 def igd(run, encoder: Encoder) -> Network:
@@ -121,7 +91,7 @@ def methods(run) -> list[Method]:
         *(_padim(run, e, f"{e.label} + PaDiM") for e in encoders(run).values()),
         *(
             igd(run, e).method(
-                row(e, "igd"), f"{e.label} + IGD", f"igd-{e.stage}", encoder=e, **given
+                e.row("igd"), f"{e.label} + IGD", f"igd-{e.stage}", encoder=e, **given
             )
             for e in on_igd(run)
         ),
@@ -130,7 +100,7 @@ def methods(run) -> list[Method]:
 
 
 def _padim(run, encoder: Encoder, label: str, key: str = "") -> Method:
-    key = key or row(encoder)
+    key = key or encoder.row()
     return detectors.padim(run, encoder, key, label, groups=True)
 
 

@@ -10,13 +10,13 @@ from thesislib.pretrain.patches import PatchesConfig
 from thesislib.ranges import at_least
 from thesislib.report.implemented import tables
 from thesislib.runs.parameters import ChapterParameters
+from thesislib.study import encoders, pictures
 from thesislib.study.task import DataConfig
 
 DETECTION_TABLE = tables("05_pmsacl", "detection")
 LOCALISATION_TABLE = tables("05_pmsacl", "localisation")
 LOSS_TABLE_DATASETS = ("hyperkvasir", "lag")  # columns of Table 5.8
 OTHERS = ("rotnet", "csi", "droc", "supcon", "ccd")  # other rows of Table 5.9
-FULL_WIDTH = 64  # channels of the published ResNet-18's first stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ class Chapter05(ChapterParameters):
         if self.start == "imagenet":
             imagenet.require_weights(self.weights)
             for name in names:
-                configs[name] = replace(configs[name], base_width=FULL_WIDTH)
+                configs[name] = replace(configs[name], base_width=encoders.FULL_WIDTH)
         configs["pmsacl"] = presets.read_pmsacl(configs["pmsacl"], self.reading)
         if self.reading == "code":
             configs["padim"] = replace(configs["padim"], relative=False)
@@ -131,33 +131,24 @@ def detection_tables(run) -> tuple[str | None, ...]:
     return (table, "5.9") if table == "5.1" else (table,)
 
 
-def has_imagenet(run) -> bool:
-    """Whether ImageNet weights exist here and fit the encoder's width."""
-    full = run.configs["pmsacl"].base_width == FULL_WIDTH
-    return full and imagenet.find_weights(run.parameters.weights) is not None
-
-
 def left_out(run) -> list[str]:
     """What of the chapter this run does not compute, one phrase each, with the why."""
-    study, full = run.configs["study"], StudyConfig()
-    preset, gone = f"left out by preset {run.parameters.preset}", []
-    if not has_imagenet(run):
-        width = run.configs["pmsacl"].base_width
-        why = f"its weights need base width {FULL_WIDTH}, this run has {width}"
-        why = "no weights on this machine" if width == FULL_WIDTH else why
+    gone = []
+    if not encoders.has_imagenet(run, "pmsacl"):
+        why = encoders.no_imagenet(run, "pmsacl")
         gone.append(f"ImageNet start and baseline: {why}")
-    if not study.loss_terms:
-        gone.append(f"loss terms one by one (Table 5.8): {preset}")
-    for name, what in (
-        ("baselines", "baselines"),
-        ("diagnosis", "diagnosis of the literal recipe"),
-        ("strong", "strong augmentations of Figure 5.7"),
-        ("num_classes", "numbers of MedMix classes of Figure 5.8"),
-        ("igd", "IGD on the encoders"),
-    ):
-        missing = set(getattr(full, name)) - set(getattr(study, name)) - {"imagenet"}
-        if missing:
-            gone.append(f"{what} ({', '.join(map(str, sorted(missing)))}): {preset}")
+    gone += pictures.left_out(
+        run,
+        {
+            "baselines": "baselines",
+            "loss_terms": "loss terms one by one (Table 5.8)",
+            "diagnosis": "diagnosis of the literal recipe",
+            "strong": "strong augmentations of Figure 5.7",
+            "num_classes": "numbers of MedMix classes of Figure 5.8",
+            "igd": "IGD on the encoders",
+        },
+        f"left out by preset {run.parameters.preset}",
+    )
     if run.data.test_masks is None:
         gone.append("localisation: the dataset has no masks")
     return gone

@@ -6,6 +6,7 @@ ablation. The floors look at thumbnails and grey levels, one of them with labels
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -70,7 +71,7 @@ def method(run, name: str) -> Method:
     """A row of Table 6.1, or a floor."""
     setting = {"setting": settings.pretrain(run)}
     if name == "igd":
-        return igd(run).method("igd", "IGD", "igd", **setting)
+        return igd(run).method("igd", "IGD", "igd", every_scale=True, **setting)
     if name == "dae":
         network = detectors.variant(igd(run), "mse", ABLATION["mse"])
         return network.method("dae", "DAE", "igd mse", **setting)
@@ -198,7 +199,7 @@ def blank_backbone(run, scale: str) -> nn.Module:
 def self_supervised(run, scale: str) -> encoders.Encoder:
     """The encoder that SimCLR or PMSACL trains on images or on their patches."""
     start = run.parameters.start
-    encoder = encoder_of(start, run.configs[start])
+    encoder = replace(encoder_of(run, start), start="random")
     return detectors.encoder_of_scale(run, encoder, scale)
 
 

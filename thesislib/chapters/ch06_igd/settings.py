@@ -16,6 +16,7 @@ from thesislib.pretrain.patches import PatchesConfig
 from thesislib.ranges import at_least, within
 from thesislib.report.implemented import tables
 from thesislib.runs.parameters import ChapterParameters
+from thesislib.study import pictures
 from thesislib.study.task import DataConfig, Task
 
 CLASS_TABLE = tables("06_igd", "classes")
@@ -300,21 +301,21 @@ def distilled(run) -> tuple[str, ...]:
 
 def left_out(run) -> list[str]:
     """What of the chapter this run does not compute, one phrase each, with the why."""
-    study, full, parameters = run.configs["study"], StudyConfig(), run.parameters
+    parameters = run.parameters
     gone, known = [], getattr(run.data, "class_names", ())
     if missing := [name for name in known if name not in class_names(run)]:
         gone.append(f"classes {', '.join(missing)}: see `classes` and `preset`")
-    for field, what in (
-        ("baselines", "baselines of Table 6.1"),
-        ("ablation", "components one by one (Table 6.5)"),
-        ("fractions", "small training sets (Table 6.6)"),
-        ("contaminations", "contaminated training sets (Table 6.7)"),
-        ("oscillation", "what becomes of the Gaussian term without its floor"),
-    ):
-        chosen = getattr(study, field)
-        if missing := [x for x in getattr(full, field) if x not in chosen]:
-            why = f"left out by preset {parameters.preset} and part {parameters.part}"
-            gone.append(f"{what} ({', '.join(map(str, missing))}): {why}")
+    gone += pictures.left_out(
+        run,
+        {
+            "baselines": "baselines of Table 6.1",
+            "ablation": "components one by one (Table 6.5)",
+            "fractions": "small training sets (Table 6.6)",
+            "contaminations": "contaminated training sets (Table 6.7)",
+            "oscillation": "what becomes of the Gaussian term without its floor",
+        },
+        f"left out by preset {parameters.preset} and part {parameters.part}",
+    )
     if parameters.dataset in TINY:
         gone.append("the local model: images of 32 px are no larger than its patches")
     for start in ("imagenet", *SELF_SUPERVISED):
