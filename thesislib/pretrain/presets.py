@@ -60,7 +60,7 @@ def ccd(preset: str) -> CCDConfig:
 
 def rotnet(preset: str) -> RotNetConfig:
     """RotNet: its own numbers for `paper`, else small."""
-    return _small(RotNetConfig, preset, batch_size=16)
+    return _small(RotNetConfig, preset, batch_size=32, weak=MILD)
 
 
 def supcon(preset: str) -> SupConConfig:
@@ -71,12 +71,12 @@ def supcon(preset: str) -> SupConConfig:
 
 def csi(preset: str) -> CSIConfig:
     """CSI: its own numbers for `paper`, else small."""
-    return _small(CSIConfig, preset, batch_size=16)
+    return _small(CSIConfig, preset, batch_size=12, weak=MILD)
 
 
 def droc(preset: str) -> DROCConfig:
     """DROC: its own numbers for `paper`, else small."""
-    return _small(DROCConfig, preset, batch_size=64)
+    return _small(DROCConfig, preset, batch_size=64, num_hidden=2)
 
 
 def _small(kind: type[Config], preset: str, **changes: Any) -> Config:
