@@ -23,8 +23,8 @@ def said(**given) -> str:
 def test_an_unknown_name_lists_the_allowed_ones_and_the_likely_one():
     assert said(datset="lag") == (
         "Unknown parameter datset (did you mean dataset?); this chapter takes dataset, "
-        "source, data_root, preset, reading, seed, device, overrides, shots, live, "
-        "classes."
+        "source, data_root, preset, reading, seed, device, overrides, methods, shots, "
+        "live, classes."
     )
 
 
