@@ -1,22 +1,28 @@
 """Weak views: identity at zero strength, agreement with torchvision, true labels."""
 
+import math
+
 import pytest
 import torch
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms import functional as tv
 
+from thesislib.augment import weak
 from thesislib.augment.colour import (
+    LUMA,
     JitterConfig,
     apply_colour,
     colour_map,
     jitter_factors,
 )
+from thesislib.augment.draws import happens, uniform
 from thesislib.augment.geometry import (
-    blur_matrix,
+    blurred_rows,
     crop_boxes,
     mask_bounds,
-    resize_matrix,
-    separable,
+    mix,
+    mix_rows,
+    resized_rows,
 )
 from thesislib.augment.medmix import medmix
 from thesislib.augment.weak import WeakConfig, blur_radius, weak_view
@@ -53,8 +59,7 @@ def coloured(images: torch.Tensor, grey: torch.Tensor | None = None, **changed: 
     factors = unit_factors(len(images))
     for name, value in changed.items():
         factors[name] = torch.full((len(images),), value)
-    mapping = colour_map(images.mean(dim=(2, 3)), grey=grey, **factors)
-    return apply_colour(images, *mapping)
+    return apply_colour(images, *colour_map(grey=grey, **factors))
 
 
 def test_a_view_of_zero_strength_is_the_image():
@@ -68,6 +73,91 @@ def test_blur_of_zero_width_is_the_image():
     still = WeakConfig(**{**vars(NOTHING), "blur": 1.0, "blur_sigma": (0.0, 0.0)})
 
     assert torch.equal(weak_view(images, seeded(), still), images)
+
+
+def slowly(image, box, flipped, factors, grey, sigma):
+    """One view step after step, unclamped until the end; sigma 0 is no blur."""
+    side = image.shape[-1]
+    view = tv.resized_crop(image, *box, size=[side, side])
+    view = tv.hflip(view) if flipped else view
+    if sigma > 0:
+        view = tv.gaussian_blur(view, 2 * blur_radius(side, 0.1) + 1, sigma)
+    view = view.double() * factors["brightness"]
+
+    def luma():
+        return torch.einsum("c,chw->hw", torch.tensor(LUMA).double(), view)
+
+    view = view + (1 - factors["contrast"]) * (luma().mean() - view)
+    view = view + (1 - factors["saturation"]) * (luma() - view)
+    yiq = torch.tensor([LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)])
+    angle = 2 * math.pi * factors["hue"]
+    cos, sin = math.cos(angle), math.sin(angle)
+    y, i, q = torch.einsum("kc,chw->khw", yiq.double(), view)
+    turned = torch.stack([y, cos * i + sin * q, cos * q - sin * i])
+    view = torch.einsum("kc,chw->khw", torch.linalg.inv(yiq.double()), turned)
+    view = luma().expand(3, -1, -1) if grey else view
+    return view.clamp(0, 1).float()
+
+
+@pytest.mark.parametrize("side", [32, 50])
+def test_a_view_is_its_steps_one_after_another(side):
+    images, config, num = torch.rand(12, 3, side, side), WeakConfig(), 12
+    drawn = seeded(5)  # in the order of `weak_view`
+    boxes = crop_boxes(
+        num, (side, side), config.crop_scale, config.crop_ratio, drawn
+    ).tolist()
+    flipped = happens((num,), config.flip, drawn).tolist()
+    factors = jitter_factors((num,), config.jitter, drawn)
+    grey = happens((num,), config.grey, drawn).tolist()
+    blurred = happens((num,), config.blur, drawn)
+    sigma = (uniform((num,), config.blur_sigma, drawn) * side / 256 * blurred).tolist()
+
+    views = weak_view(images, seeded(5), config)
+
+    assert 0 < sum(blurred) < num and 0 < sum(flipped) < num and 0 < sum(grey) < num
+    for b in range(num):
+        own = {name: values[b].item() for name, values in factors.items()}
+        slow = slowly(images[b], boxes[b], flipped[b], own, grey[b], sigma[b])
+        torch.testing.assert_close(views[b], slow, atol=2e-5, rtol=0)
+
+
+def test_images_that_are_not_drawn_are_not_blurred():
+    images = torch.rand(400, 3, 16, 16, generator=seeded())
+    blurring = WeakConfig(**{**vars(NOTHING), "blur": 0.3, "blur_sigma": (16.0, 16.0)})
+
+    changed = (weak_view(images, seeded(), blurring) != images).flatten(1)
+
+    assert (changed.all(dim=1) | ~changed.any(dim=1)).all()  # else bit for bit
+    share = changed.any(dim=1).float().mean()
+    assert share == pytest.approx(0.3, abs=0.1)  # 4 sigma
+
+
+def test_how_many_images_are_taken_at_a_time_does_not_matter(monkeypatch):
+    images = pictures(7)
+    whole = weak_view(images, seeded())
+    monkeypatch.setattr(weak, "PORTION", 2 * images[0].numel())
+
+    torch.testing.assert_close(weak_view(images, seeded()), whole)
+
+
+def test_rows_are_mixed_as_sums_over_an_index():
+    images = torch.rand(2, 3, 5, 4)
+    rows, weights = torch.randint(5, (2, 6, 3)), torch.rand(2, 6, 3)
+
+    ours = mix_rows(images, [(rows, weights)])
+
+    for b in range(2):
+        slow = sum(
+            weights[b, :, k, None] * images[b, :, rows[b, :, k]] for k in range(3)
+        )
+        torch.testing.assert_close(ours[b], slow)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 20, 36), (2, 3, 36, 20)])
+def test_views_of_oblong_images_keep_their_shape(shape):
+    images = torch.rand(shape, generator=seeded())
+
+    assert weak_view(images, seeded()).shape == shape
 
 
 @pytest.mark.parametrize("side", [28, 33, 64])
@@ -134,9 +224,7 @@ def test_crop_and_resize_agree_with_torchvision():
     boxes = torch.tensor([[0, 0, 40, 40], [3, 11, 25, 29], [20, 0, 7, 40]])
     top, left, height, width = boxes.unbind(dim=1)
 
-    ours = separable(
-        images, resize_matrix(top, height, 40), resize_matrix(left, width, 40)
-    )
+    ours = mix(images, [resized_rows(top, height, 40)], [resized_rows(left, width, 40)])
 
     for view, image, box in zip(ours, images, boxes.tolist(), strict=True):
         theirs = tv.resized_crop(image, *box, size=[40, 40])
@@ -146,10 +234,9 @@ def test_crop_and_resize_agree_with_torchvision():
 def test_flip_mirrors_the_columns():
     images = torch.rand(2, 3, 12, 12, generator=seeded())
     zero, whole = torch.zeros(2).long(), torch.full((2,), 12)
-    rows = resize_matrix(zero, whole, 12)
-    columns = resize_matrix(zero, whole, 12, flipped=torch.tensor([True, False]))
+    columns = resized_rows(zero, whole, 12, flipped=torch.tensor([True, False]))
 
-    ours = separable(images, rows, columns)
+    ours = mix(images, [], [columns])
 
     assert torch.equal(ours[0], tv.hflip(images[0])) and torch.equal(ours[1], images[1])
 
@@ -158,9 +245,9 @@ def test_flip_mirrors_the_columns():
 def test_blur_agrees_with_torchvision(side):
     images = torch.rand(3, 3, side, side, generator=seeded())
     sigma, radius = torch.tensor([0.1, 0.7, 2.0]), blur_radius(side, 0.1)
-    matrix = blur_matrix(sigma, side, radius)
+    blur = [blurred_rows(sigma, side, radius)]
 
-    ours = separable(images, matrix, matrix)
+    ours = mix(images, blur, blur)
 
     for view, image, width in zip(ours, images, sigma.tolist(), strict=True):
         theirs = tv.gaussian_blur(image, 2 * radius + 1, width)

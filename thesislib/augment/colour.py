@@ -9,6 +9,7 @@ Grey pixels stay grey under saturation and hue, exactly.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -63,7 +64,6 @@ def jitter_factors(
 
 
 def colour_map(
-    mean: Tensor,
     brightness: Tensor,
     contrast: Tensor,
     saturation: Tensor,
@@ -78,22 +78,18 @@ def colour_map(
     Q$ on the chroma plane, $\theta = 2\pi\,$turns; grey $1 w^\top p$.
 
     Args:
-        mean: Channel means of the images, (..., 3).
         brightness: Factors, (...); likewise `contrast` and `saturation`.
         hue: Turns, (...).
         grey: True where the result is greyscale, (...).
 
     Returns:
-        M (..., 3, 3) and b (..., 3). Exactly the identity at factors 1 and hue 0.
+        M (..., 3, 3) and the share s (...) of the image's mean luma in the bias, which
+        is the same for all channels: $b = s\, w^\top \bar{p}$. Exactly the identity
+        at factors 1 and hue 0.
     """
-    eye = torch.eye(3, device=mean.device)
-    luma = torch.tensor(LUMA, device=mean.device)
+    luma, chroma, quarter_turn = _yiq(brightness.device)
+    eye = torch.eye(3, device=brightness.device)
     to_grey = luma.expand(3, 3)  # 1 w^T
-    chroma, quarter_turn = _chroma_plane(mean.device)
-
-    pivot = brightness * (mean @ luma)  # mean luma after brightness
-    matrix = (contrast * brightness)[..., None, None] * eye
-    bias = ((1 - contrast) * pivot)[..., None].expand_as(mean)
 
     factor = saturation[..., None, None]
     angle = (2 * torch.pi * hue)[..., None, None]
@@ -101,28 +97,35 @@ def colour_map(
     tint = turn @ (factor * eye + (1 - factor) * to_grey)
     if grey is not None:
         tint = torch.where(grey[..., None, None], to_grey @ tint, tint)
-    # Rows of `tint` sum to one, so it leaves the grey bias as it is.
-    return tint @ matrix, bias
+    # Rows of `tint` sum to one, so it leaves the grey bias of contrast as it is.
+    return tint * (contrast * brightness)[..., None, None], (1 - contrast) * brightness
 
 
-def apply_colour(images: Tensor, matrix: Tensor, bias: Tensor) -> Tensor:
+def mean_luma(mean: Tensor) -> Tensor:
+    r"""$w^\top \bar{p}$ of channel means, (..., 3) to (...)."""
+    return mean @ _yiq(mean.device)[0]
+
+
+def apply_colour(images: Tensor, matrix: Tensor, share: Tensor) -> Tensor:
     """Map each pixel to M p + b, not clamped.
 
     Args:
         images: (B, 3, H, W).
-        matrix: (B, 3, 3).
-        bias: (B, 3).
+        matrix: M of `colour_map`, (B, 3, 3).
+        share: Of the mean luma in the bias, (B,).
     """
-    mapped = torch.bmm(matrix, images.flatten(2)).add_(bias[..., None])
+    bias = share * mean_luma(images.mean(dim=(2, 3)))
+    mapped = torch.bmm(matrix, images.flatten(2)).add_(bias[:, None, None])
     return mapped.view_as(images)
 
 
-def _chroma_plane(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Projector on the chroma plane of YIQ and its turn by a quarter, in RGB."""
+@lru_cache(maxsize=8)
+def _yiq(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Luma weights; projector on the chroma plane and its turn by a quarter, in RGB."""
     yiq = torch.tensor((LUMA, _I, _Q), dtype=torch.float64)
     inverse = torch.linalg.inv(yiq)
     turn = torch.zeros(3, 3, dtype=torch.float64)
     turn[1, 2], turn[2, 1] = 1.0, -1.0  # from red toward green, as HSV counts
     chroma = torch.eye(3, dtype=torch.float64) - yiq[0].expand(3, 3)  # I - 1 w^T
     quarter_turn = inverse @ turn @ yiq
-    return chroma.float().to(device), quarter_turn.float().to(device)
+    return tuple(x.float().to(device) for x in (yiq[0], chroma, quarter_turn))

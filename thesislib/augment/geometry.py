@@ -1,14 +1,14 @@
-r"""Crop, resize, flip and blur as two matrices a sample.
+r"""Crop, resize, flip and blur, rows and columns apart, as sums of few rows.
 
 Each of them is linear and acts on rows and columns apart, so any chain of them is
-$R_b X_b C_b^\top$ for image $X_b$: two batched matrix products, whatever the boxes and
-widths. At 256 px this costs about as much as one resampling and one blur, on a GPU
-far less, and nothing has to be picked out of the batch.
+$R_b X_b C_b^\top$ for image $X_b$. A row of $R_b X_b$ is a sum of K rows of $X_b$: two
+if resized, as many as the kernel is wide if blurred. `mix_rows` adds those up where
+they lie in memory; it also makes $C_b$, out of the rows of the identity, for the one
+matrix product that is left: $X_b C_b^\top$, in which no image is transposed.
 """
 
-from functools import lru_cache
-
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from thesislib.augment.draws import uniform
@@ -86,79 +86,91 @@ def mask_bounds(mask: Tensor) -> Tensor:
     return torch.stack(starts + stops, dim=1).long()
 
 
-def resize_matrix(
+def resized_rows(
     start: Tensor, length: Tensor, size: int, flipped: Tensor | None = None
-) -> Tensor:
-    """Matrices that cut `length` pixels from `start` and resize them to `size`.
+) -> tuple[Tensor, Tensor]:
+    """Cut `length` rows from `start` and resize them to `size`.
 
     Bilinear with half-pixel centres, edge pixels repeated, as torchvision's
     `resized_crop`, to which it is equal when nothing shrinks (no antialiasing here;
     `length` <= `size`).
 
     Args:
-        start: First pixel, (B,).
-        length: Pixels cut, (B,).
-        size: Side of input and output.
+        start: First row, (B,).
+        length: Rows cut, (B,).
+        size: Rows of input and output.
         flipped: True where the result is mirrored, (B,).
 
     Returns:
-        (B, size, size), rows sum to one.
+        Rows and weights for `mix_rows`, (B, size, 2) each.
     """
-    pixel = torch.arange(size, device=start.device, dtype=torch.float32)
-    target = pixel.expand(len(start), size)
+    target = torch.arange(size, device=start.device, dtype=torch.float32)
+    target = target.expand(len(start), size)
     if flipped is not None:
         target = torch.where(flipped[:, None], size - 1 - target, target)
     start, length = start[:, None].float(), length[:, None].float()
-    offset = (target + 0.5) * (length / size) - 0.5  # pixels within the box
-    source = start + torch.minimum(offset.clamp(min=0.0), length - 1)  # (B, size)
-    distance = (source[..., None] - pixel).abs_()
-    return distance.neg_().add_(1.0).clamp_(min=0.0)
+    offset = (target + 0.5) * (length / size) - 0.5  # rows within the box
+    place = start + torch.minimum(offset.clamp(min=0.0), length - 1)
+    above = place.floor()
+    rows = torch.stack([above, (above + 1).clamp(max=size - 1)], dim=2)
+    below = place - above  # weight of the row below
+    return rows.long(), torch.stack([1 - below, below], dim=2)
 
 
-def blur_matrix(sigma: Tensor, size: int, radius: int) -> Tensor:
-    r"""Matrices of a Gaussian blur over 2 `radius` + 1 pixels, borders reflected.
+def blurred_rows(sigma: Tensor, size: int, radius: int) -> tuple[Tensor, Tensor]:
+    """Blur with a Gaussian over 2 `radius` + 1 pixels, borders reflected.
 
-    $\sum_k w_k(\sigma)\, S_k$ with $S_k$ the shift by $\pm k$ pixels. Equal to
-    torchvision's `gaussian_blur` along one axis.
+    Equal to torchvision's `gaussian_blur` along one axis.
 
     Args:
         sigma: Standard deviations in pixels, (B,); 0 leaves the image as it is.
+        size: Rows of input and output.
         radius: Pixels each side, below `size`.
 
     Returns:
-        (B, size, size), rows sum to one.
+        Rows and weights for `mix_rows`, (B, size, 2 `radius` + 1) each.
     """
-    offset = torch.arange(radius + 1, device=sigma.device)
-    weight = torch.exp(-0.5 * (offset / sigma.clamp(min=1e-6)[:, None]).square())
-    weight = torch.where(weight < 1e-8, 0.0, weight)  # denormal numbers are slow
-    weight = weight / (2 * weight.sum(dim=1, keepdim=True) - weight[:, :1])
-    shifts = _reflected_shifts(size, radius, sigma.device)
-    return (weight @ shifts.flatten(1)).view(-1, size, size)
+    offset = torch.arange(-radius, radius + 1, device=sigma.device)
+    exponent = -0.5 * (offset / sigma.clamp(min=1e-6)[:, None]).square()
+    weights = exponent.exp() * (exponent > -18.4)  # denormal numbers are slow
+    weights = weights / weights.sum(dim=1, keepdim=True)
+    rows = torch.arange(size, device=sigma.device)[:, None] + offset
+    rows = (size - 1) - ((size - 1) - rows.abs()).abs()
+    shape = (len(sigma), *rows.shape)
+    return rows.expand(shape), weights[:, None].expand(shape)
 
 
-@lru_cache(maxsize=8)
-def _reflected_shifts(size: int, radius: int, device: torch.device) -> Tensor:
-    """Shifts by 0, +-1, ..., +-`radius` pixels, (radius + 1, size, size)."""
-    pixel = torch.arange(size, device=device)
-    shifts = torch.zeros(radius + 1, size, size, device=device)
-    for k in range(radius + 1):
-        for step in {-k, k}:
-            source = (pixel + step).abs()
-            source = (size - 1) - (size - 1 - source).abs()
-            shifts[k, pixel, source] += 1.0
-    return shifts
-
-
-def separable(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    r"""Apply $R_b X_b C_b^\top$ to each channel of each image.
+def mix_rows(images: Tensor, steps: list[tuple[Tensor, Tensor]]) -> Tensor:
+    r"""Weighted sums of rows, $y_{bci} = \sum_k w_{bik}\, x_{bc r_{bik}}$, in steps.
 
     Args:
-        images: (B, C, H, W).
-        rows: (B, H', H).
-        columns: (B, W', W).
+        images: x, (B, C, H, W), or one for all, (1, C, H, W).
+        steps: One after the other, r, 0 .. H - 1, and w, (B, H', K) each.
 
     Returns:
-        (B, C, H', W').
+        (B, C, H', W).
     """
-    wide = images.flatten(1, 2).bmm(columns.mT)  # (B, C H, W')
-    return rows[:, None] @ wide.view(*images.shape[:3], -1)
+    for rows, weights in steps:
+        num_images, channels, height, width = images.shape
+        first = torch.arange(num_images * channels, device=rows.device) * height
+        index = first.view(num_images, channels, 1, 1) + rows[:, None]
+        weights = weights[:, None].expand(index.shape)
+        images = F.embedding_bag(
+            index.flatten(0, 2),
+            images.reshape(-1, width),
+            mode="sum",
+            per_sample_weights=weights.flatten(0, 2),
+        ).view(*index.shape[:3], width)
+    return images
+
+
+def mix(
+    images: Tensor,
+    along_height: list[tuple[Tensor, Tensor]],
+    along_width: list[tuple[Tensor, Tensor]],
+) -> Tensor:
+    """Mix rows and columns of images (B, C, H, W) in steps, each as `mix_rows`."""
+    identity = torch.eye(images.shape[3], device=images.device)
+    columns = mix_rows(identity[None, None], along_width)[:, 0]  # (B, W', W)
+    rows = mix_rows(images, along_height)
+    return rows.flatten(1, 2).bmm(columns.mT).unflatten(1, rows.shape[1:3])

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from thesislib.augment.colour import JitterConfig, colour_map, jitter_factors
+from thesislib.augment.colour import JitterConfig, colour_map, jitter_factors, mean_luma
 from thesislib.augment.draws import (
     augmentation,
     check_classes,
@@ -302,9 +302,10 @@ def _deform(
 
     factors = jitter_factors(shape, config.jitter, generator, applied=jittered)
     mean = lesions.total(patches) / lesions.num_pixels[:, None]
-    matrix, bias = colour_map(mean, **factors)
+    matrix, share = colour_map(**factors)
+    bias = lesions.each(share * mean_luma(mean))[:, None]
     matrix = lesions.each(matrix.flatten(1)).view(-1, 3, 3)
-    patches = (matrix * patches[:, None]).sum(dim=-1) + lesions.each(bias)
+    patches = (matrix * patches[:, None]).sum(dim=-1) + bias
 
     sigma = torch.where(noisy, uniform(shape, config.noise_sigma, generator), 0.0)
     if config.noise > 0 or config.enforce:
