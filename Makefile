@@ -26,7 +26,7 @@ export PYTHONUTF8 = 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup report run chapter book test bars lint format freeze clean
+.PHONY: help setup report run chapter book test bars records lint format freeze clean
 
 help:
 	@echo "make report   set up, run the quick report, build the book, say where to open it"
@@ -36,6 +36,7 @@ help:
 	@echo "make chapter CONFIG='chapter=05_pmsacl datasets=lag,covidx seeds=0,1,2'"
 	@echo "make book     build the book from the runs that are there"
 	@echo "make bars     the long checks: tests/bars and benchmarks/"
+	@echo "make records  make the recorded runs of the book again (hours, real data)"
 	@echo "make lint     check style; make format mends it"
 	@echo "make clean    remove the built pages and caches; results and environment stay"
 	@echo
@@ -76,10 +77,14 @@ test: $(STAMP)
 
 bars: $(STAMP)
 	$(BIN)/python -m pytest tests/bars --durations=0
-	@failed=; for file in benchmarks/[a-z]*.py; do \
+	@failed=; for file in $(filter-out benchmarks/records.py,$(wildcard benchmarks/*.py)); do \
 	  echo "== $$file"; $(BIN)/python $$file || failed="$$failed $$file"; \
 	done; \
 	test -z "$$failed" || { echo "These failed:$$failed" >&2; exit 1; }
+
+# Hours: the runs of book/records/runs.toml, kept as records. Data in $$THESIS_DATA.
+records: $(STAMP)
+	@$(BIN)/python benchmarks/records.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check
