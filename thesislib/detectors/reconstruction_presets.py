@@ -2,10 +2,10 @@
 
 `PAPER` is what the sources print or run; `STANDARD` and `QUICK` are ours, for 32 and
 64 px and one CPU core: `QUICK` for at most 40 core-seconds a model. Those of f-AnoGAN
-were chosen on training images alone: T-shirts of Fashion-MNIST against training images
-of the other classes, and held-out normal chest X-rays against training X-rays with
-pneumonia. Networks of half the width, or one step of the critic to one of the
-generator, were no better there. The auto-encoder takes IGD's.
+were chosen on T-shirts of Fashion-MNIST against training images of the other classes,
+one run each: there, half the width and one step of the critic to one of the generator
+were no better. The number of steps follows from the budget at 64 px. The auto-encoder
+takes IGD's settings.
 """
 
 from dataclasses import replace
