@@ -309,7 +309,7 @@ def test_no_two_tasks_share_a_stage():
         for contamination in (0.0, 0.005, 0.01, 0.05, 0.1, 0.29)
     }
 
-    assert len({safe_name(task.stage) for task in tasks}) == len(tasks)
+    assert len({safe_name(task.stage or "all") for task in tasks}) == len(tasks)
 
 
 @pytest.mark.parametrize("preset", allowed("preset"))
