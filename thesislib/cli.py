@@ -38,7 +38,7 @@ def data_check(given: argparse.Namespace) -> int:
     """Read a dataset as a run would and report what is there."""
     from thesislib.datasets import check
 
-    report, usable = check.check(given.dataset, given.path)
+    report, usable = check.check(given.dataset, given.path, given.patients)
     print(report, end="")
     return 0 if usable else 1
 
@@ -151,6 +151,13 @@ def _parser() -> argparse.ArgumentParser:
     check = _add(data_commands, "check", data_check)
     check.add_argument("dataset", metavar="DATASET", help="a name from `data list`")
     check.add_argument("path", metavar="PATH", help="the dataset's folder")
+    check.add_argument(
+        "--patients",
+        metavar="PATTERN_OR_CSV",
+        default="",
+        help="for folder: a regular expression with one group for the patient in a "
+        "file's name, a CSV file with the columns file and patient, or dicom",
+    )
     fetch = _add(data_commands, "fetch", data_fetch)
     fetch.add_argument("dataset", metavar="DATASET", help="mnist, fmnist or cifar10")
     fetch.add_argument(

@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from thesislib import atomic, chapters, paths, sources
-from thesislib.datasets import decode, registry
+from thesislib.datasets import decode, dicom, filelist, registry
 from thesislib.datasets.packed import Images, PackedReader
 from thesislib.detectors.scales import Scored
 from thesislib.errors import InputError
@@ -34,10 +34,7 @@ NOT_FOR = (
     "Scores are of use for images like those that the run was trained on; of any "
     "others nobody can know what they mean. Research software, not for diagnosis."
 )
-ENDINGS = (
-    *(".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif"),
-    *(".tiff", ".webp"),
-)
+ENDINGS = (*filelist.ENDINGS, dicom.ENDING)
 
 
 class Loaded:
@@ -202,6 +199,8 @@ def load(
 def list_files(given: Sequence[str | Path]) -> list[Path]:
     """Image files, those of folders (and folders in them) in order of name.
 
+    In a folder those count that have the ending of an image or begin as DICOM files.
+
     Raises:
         InputError: If a path is not there, or a folder holds no image.
     """
@@ -209,7 +208,7 @@ def list_files(given: Sequence[str | Path]) -> list[Path]:
     for one in map(Path, given):
         path = one.expanduser()
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS)
+            inside = sorted(p for p in path.rglob("*") if _is_image(p))
             if not inside:
                 raise InputError(f"{one} holds no image ({', '.join(ENDINGS)}).")
             files += inside
@@ -217,7 +216,14 @@ def list_files(given: Sequence[str | Path]) -> list[Path]:
             files.append(path)
         else:
             raise InputError(f"{one} is neither a file nor a folder.")
+    dicom.require(files, "What is to be scored")
     return files
+
+
+def _is_image(path: Path) -> bool:
+    if filelist.is_leftover(path) or not path.is_file():
+        return False
+    return path.suffix.lower() in ENDINGS or dicom.is_dicom(path)
 
 
 def write(
@@ -300,7 +306,7 @@ def _rebuilt(
     """What a chapter's rows need to know of a run: settings and shapes, no data."""
     kind = chapters.part(record["chapter"], "settings").PARAMETERS
     given = {**record["parameters"]["resolved"], "data_root": "", "device": device_name}
-    given["methods"] = list(methods)
+    given |= {"methods": list(methods), "patients": ""}  # of the training data
     if given.get("weights"):  # they came with the detector, whatever file they were in
         given["weights"] = str(path.resolve())
     parameters = read_parameters(kind, given)

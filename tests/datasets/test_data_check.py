@@ -47,7 +47,7 @@ def test_the_report_holds_the_facts(layouts, paint, tmp_path):
     assert "sizes      24 to 50 px wide, 20 to 40 px high, 2 different" in report
     assert "masks      2, covering " in report
     assert "copies     1 in training, 0 in test" in report
-    assert "patients   no ids published" in report
+    assert "patients   no ids: see --patients" in report
 
 
 def test_counts_other_than_the_published_are_said_and_accepted(layouts, tmp_path):
@@ -56,7 +56,10 @@ def test_counts_other_than_the_published_are_said_and_accepted(layouts, tmp_path
     assert ok
     assert "1,349 train normal, 234 test normal, 390 test abnormal" in report
     assert "data are partial" in report
-    assert "patients   2 in test, 0 of them also in training" in report
+    assert (
+        "patients   3 train normal, 1 test normal, 1 test abnormal; 0 in training and "
+        "in test"
+    ) in report
 
 
 def test_every_problem_is_named(layouts, paint, paint_mask, tmp_path):

@@ -122,6 +122,18 @@ def test_sizes_of_data_count(repository):
     assert staleness.data_listing(PARAMETERS) != before
 
 
+def test_a_list_of_patients_counts_with_what_it_holds(repository):
+    path = repository / "patients.csv"
+    given = PARAMETERS | {"patients": "patients.csv"}
+    found = []
+    for content in ("file,patient\n1.jpg,a\n", "file,patient\n1.jpg,b\n"):
+        path.write_text(content, encoding="utf-8")
+        os.utime(path, (0, 0))
+        found.append(staleness.data_listing(given))
+
+    assert len({*found, staleness.data_listing(PARAMETERS)}) == 3
+
+
 def test_phantoms_read_no_data(repository):
     (repository / "data").rename(repository / "moved")
     assert staleness.data_listing(PARAMETERS | {"source": "phantom"}) == "phantom"

@@ -5,7 +5,7 @@ import pytest
 
 from tests.runs.toy import Toy
 from thesislib.errors import InputError
-from thesislib.runs import parameters
+from thesislib.runs import parameters, stated
 
 
 def read(**given):
@@ -23,8 +23,8 @@ def said(**given) -> str:
 def test_an_unknown_name_lists_the_allowed_ones_and_the_likely_one():
     assert said(datset="lag") == (
         "Unknown parameter datset (did you mean dataset?); this chapter takes dataset, "
-        "source, data_root, preset, reading, seed, device, overrides, methods, shots, "
-        "live, classes."
+        "source, data_root, preset, reading, seed, device, overrides, methods, "
+        "patients, shots, live, classes."
     )
 
 
@@ -158,3 +158,28 @@ def test_other_names_of_a_notebook_are_its_own_business(monkeypatch):
     namespace = {"__name__": "__main__", "datset": 1, "seed": 3, "np": sys}
 
     assert parameters.read(Toy, namespace).seed == 3
+
+
+def settings(**given):
+    kept = read(**given)
+    return stated.settings(kept, "real", kept.file_hashes())
+
+
+def test_patients_are_a_setting_only_where_they_are_given():
+    assert "patients" not in settings()
+    assert settings(patients=r"^(P\d+)_")["patients"] == r"^(P\d+)_"
+    assert settings(patients="dicom") != settings(patients=r"^(P\d+)_") != settings()
+
+
+def test_of_a_list_of_patients_the_content_counts_and_not_its_place(tmp_path):
+    paths = [tmp_path / name for name in ("a.csv", "b.csv", "c.CSV")]
+    for path, patient in zip(paths, "111", strict=True):
+        path.write_text(f"file,patient\n1.png,{patient}\n", encoding="utf-8")
+    paths[2].write_text("file,patient\n1.png,2\n", encoding="utf-8")
+
+    first, same, other = (settings(patients=str(path)) for path in paths)
+
+    assert first == same != other
+    assert str(tmp_path) not in str(first)
+    with pytest.raises(InputError, match=r"patients is 'gone\.csv', which is no file"):
+        settings(patients="gone.csv")

@@ -73,6 +73,8 @@ class Adapter(Reader):
     """Folders that are datasets of their own, each with its training and test."""
     class_counts: ClassVar[dict[str, tuple[int, int, int]] | None] = None
     """Published counts of each, in the order of `count`."""
+    takes_patients: ClassVar[bool] = False
+    """Whether the images' owner may say whose they are, as `patients.assign` takes."""
 
     @abstractmethod
     def listing(self, folder: Path) -> Listing:

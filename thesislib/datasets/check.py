@@ -1,7 +1,6 @@
 """What `thesislib data list` and `thesislib data check` say, in plain text."""
 
 from collections import Counter
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from thesislib import paths
 from thesislib.datasets import decode, packed, registry
+from thesislib.datasets import patients as owners
 from thesislib.datasets.base import Adapter, Item, count
 from thesislib.datasets.fingerprint import hash_files, leaks, repeats
 from thesislib.datasets.locate import locate
@@ -18,6 +18,7 @@ from thesislib.datasets.parts import (
     check_parts,
     divided,
     files_of,
+    patients_of_parts,
     shared_patients,
 )
 from thesislib.datasets.reading import num_threads
@@ -50,13 +51,14 @@ def list_datasets() -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def check(name: str, path: str | Path) -> tuple[str, bool]:
+def check(name: str, path: str | Path, patients: str = "") -> tuple[str, bool]:
     """Read a dataset as a run would, every file of it, and report what is there.
 
     Args:
         name: One of `registry.NAMES`.
         path: The dataset's folder, or one that holds it under its official name;
             relative to the current folder.
+        patients: As in `registry.find`; a CSV file relative to the current folder.
 
     Returns:
         Report, several lines; whether a run would accept the data. Counts other
@@ -64,12 +66,17 @@ def check(name: str, path: str | Path) -> tuple[str, bool]:
     """
     try:
         reader = registry.adapter(name)
+        registry.check_patients(reader, patients)
         folder = locate(reader, "real", str(Path(path).expanduser().resolve()))
         if isinstance(reader, PackedReader):
             return _check_packed(reader, folder), True
         listing = reader.listing(folder)
         files = files_of(listing)
         hashes, unread = hash_files(files, paths.cache_dir())
+        if patients:
+            if owners.is_list(patients):
+                patients = str(Path(patients).expanduser().resolve())
+            listing = owners.assign(listing, patients, hashes)
         items = divided(listing, hashes)
     except InputError as error:
         return f"{name}: {error}\n", False
@@ -97,8 +104,9 @@ def check(name: str, path: str | Path) -> tuple[str, bool]:
         f"copies     {repeated['train']} in training, {repeated['test']} in test, "
         f"{repeated['both labels']} contents both normal and abnormal"
     )
-    lines.append(f"patients   {_patients(items)}")
-    lines += [f"note       {note}" for note in listing.notes]
+    lines.append(f"patients   {_patients(items, reader)}")
+    notes = [*listing.notes, *(owners.warning(items) if patients else ())]
+    lines += [f"note       {note}" for note in notes]
     lines += [f"problem    {problem}" for problem in problems[:_SHOWN]]
     if len(problems) > _SHOWN:
         lines.append(f"           and {len(problems) - _SHOWN} more problems")
@@ -183,9 +191,8 @@ def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{number:,} {part}" for part, number in counts.items())
 
 
-def _patients(items: Iterable[Item]) -> str:
-    shared = shared_patients(tuple(items))
+def _patients(items: tuple[Item, ...], reader: Adapter) -> str:
+    shared = shared_patients(items)
     if shared is None:
-        return "no ids published"
-    test = {item.patient for item in items if item.split == "test"}
-    return f"{len(test):,} in test, {shared} of them also in training"
+        return "no ids: see --patients" if reader.takes_patients else "no ids published"
+    return f"{_counts(patients_of_parts(items))}; {shared} in training and in test"

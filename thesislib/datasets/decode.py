@@ -7,25 +7,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from thesislib.datasets import dicom
+from thesislib.datasets.bad_image import BadImageError, UnreadableError
+
+__all__ = ["BadImageError", "mode", "otsu", "read_image", "read_mask"]
+
 VERSION = 1
 """Raised whenever the same file would decode to other values."""
 
 _FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 exchange width and height
 _SIXTEEN_BIT = {"I;16", "I;16L", "I;16B", "I;16N"}
-
-
-class BadImageError(Exception):
-    """A file that cannot be used; the message is the reason, without the name."""
-
-    lasting = True
-    """Whether the reason lies in the file's content, so that it stays as it is."""
-
-
-class UnreadableError(BadImageError):
-    """A file that the system does not let us read, perhaps only for now."""
-
-    lasting = False
 
 
 def read_image(
@@ -35,8 +27,9 @@ def read_image(
 
     Grey is repeated over the channels, 16-bit values are divided by 257, palettes
     and CMYK are converted, transparent pixels become black, EXIF rotation is
-    applied, and of several frames the first is taken. The resize is bicubic with
-    antialiasing and does not keep the aspect ratio.
+    applied, and of several frames the first is taken. DICOM files are turned into
+    8-bit greys or RGB as `dicom.read` says. The resize is bicubic with antialiasing
+    and does not keep the aspect ratio.
 
     Args:
         path: Image file.
@@ -48,7 +41,8 @@ def read_image(
 
     Raises:
         BadImageError: If the file is empty, truncated, no image or of a mode
-            whose range is not known (32-bit, floating point).
+            whose range is not known (32-bit, floating point), or needs a package
+            that is not installed.
     """
     # A JPEG may be decoded at 1/2, 1/4 or 1/8; twice the final size loses nothing.
     image, full = _open(path, draft=math.ceil(2 * size / (box[1] - box[0])))
@@ -83,9 +77,12 @@ def read_mask(
         Mask, (size, size), bool.
 
     Raises:
-        BadImageError: If it cannot be read, has another size than its image, or
-            holds values but none that reaches the threshold.
+        BadImageError: If it cannot be read, has another size than its image, is a
+            DICOM file (which has greys, not two values), or holds values but none
+            that reaches the threshold.
     """
+    if dicom.is_dicom(path):
+        raise BadImageError("the mask is a DICOM file; save it as PNG")
     image, found = _open(path)
     if found != full:
         raise BadImageError(
@@ -142,6 +139,8 @@ def mode(path: Path) -> str:
     Raises:
         BadImageError: As `read_image`.
     """
+    if dicom.is_dicom(path):
+        return dicom.mode(path)
     try:
         with Image.open(path, formats=_FORMATS) as image:
             return image.mode
@@ -156,6 +155,9 @@ def _open(path: Path, draft: int = 0) -> tuple[Image.Image, tuple[int, int]]:
         path: Image file.
         draft: Side in pixels that a JPEG has to keep; 0 keeps it whole.
     """
+    if dicom.is_dicom(path):
+        image = dicom.read(path)
+        return image, image.size
     # Through a file object: given a name, Pillow (13.0) maps an uncompressed TIFF
     # into memory and scrambles it if it is to be turned by 90 degrees.
     try:
@@ -178,6 +180,8 @@ def _reason(path: Path, error: Exception) -> BadImageError:
     if path.stat().st_size == 0:
         return BadImageError("empty file")
     if isinstance(error, UnidentifiedImageError):
+        if path.suffix.lower() == dicom.ENDING:
+            return BadImageError("not a DICOM file: no DICM after 128 bytes")
         return BadImageError("not an image")
     if isinstance(error, (zlib.error, SyntaxError, EOFError)):
         return BadImageError(f"damaged: {error}")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import PIL
 
-from thesislib.datasets import decode
+from thesislib.datasets import decode, dicom
 from thesislib.datasets.base import Adapter, Item
 from thesislib.datasets.cache import Entry, Writer, build_once
 from thesislib.datasets.reading import Progress, num_threads
@@ -115,11 +115,13 @@ def _in_threads(one: Callable, items: Sequence, ahead: int = 256) -> Iterator:
 def _key(
     items: Sequence[Item], hashes: dict[Path, str], adapter: Adapter, image_size: int
 ) -> str:
-    """Address of a decoded split: contents, order, size, crop, decoder."""
+    """Address of a decoded split: contents, order, size, crop, decoders."""
     facts = [
         [decode.VERSION, PIL.__version__, image_size, adapter.box, adapter.heat_maps],
         [[hashes[i.path], hashes[i.mask] if i.mask else ""] for i in items],
         [i.id for i in items],  # named among the problems
     ]
+    if any(dicom.is_dicom(item.path) for item in items):
+        facts.append(["pydicom", dicom.version()])
     digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
     return f"{adapter.name}-{image_size}-{digest}"

@@ -4,8 +4,9 @@ import csv
 import hashlib
 import io
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate, chain
 from pathlib import Path
 
 from thesislib.datasets.base import NORMAL, Item, Listing
@@ -18,11 +19,18 @@ Runs that differ in their seed alone have to judge the same images, or they coul
 not be compared image by image.
 """
 
-_LEFTOVERS = {"__macosx", "thumbs.db", "desktop.ini"}
+ENDINGS = (
+    *(".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif"),
+    *(".tiff", ".webp"),
+)
+"""Of pictures, as Pillow reads them."""
+
+_LEFTOVERS = {"__macosx", "thumbs.db", "desktop.ini", "dicomdir"}
 
 
 def is_leftover(path: Path) -> bool:
-    """Whether a file system or an archiver left this behind (`._x`, `.DS_Store`)."""
+    """Whether a file system, an archiver or an export left this behind (`._x`,
+    `.DS_Store`, `DICOMDIR`)."""
     return path.name.startswith(".") or path.name.lower() in _LEFTOVERS
 
 
@@ -129,6 +137,7 @@ def draw_split(
     num_test: int,
     hashes: dict[Path, str],
     seed: int = SPLIT_SEED,
+    tested: Collection[str] = (),
 ) -> dict[str, str]:
     """Divide normal images at random into training and test; the rest is left out.
 
@@ -137,23 +146,30 @@ def draw_split(
     machine, and one file more or less moves no other. With fewer images than
     `num_train + num_test`, both parts shrink alike, each to one image at least.
 
+    Where items have a patient, whole patients are drawn, in the order of the first of
+    their file names, and each part ends with the patient that brings it nearest to
+    its number of images; with one image a patient that is the draw by image. Patients
+    that are `tested` anyway have all their images tested.
+
     Args:
         normals: Images to draw from.
         num_train: Images wanted for training.
         num_test: Images wanted for testing.
         hashes: Content hash of every file.
         seed: Seed of the draw.
+        tested: Patients who have abnormal test images, and so must not train.
 
     Returns:
         Split, "train" or "test", by item id.
 
     Raises:
-        InputError: If there are fewer than two images.
+        InputError: If there are fewer than two images, or patients.
     """
-    distinct = {hashes[item.path]: item.id for item in reversed(normals)}.values()
+    distinct = {hashes[item.path]: item for item in reversed(normals)}.values()
     if len(distinct) < 2:
+        names = ", ".join(item.id for item in distinct)
         raise InputError(
-            f"{len(distinct)} distinct normal image(s) found ({', '.join(distinct)})"
+            f"{len(distinct)} distinct normal image(s) found ({names})"
             ", but a split into training and test needs at least 2."
         )
     if len(distinct) < num_train + num_test:
@@ -161,12 +177,46 @@ def draw_split(
         num_test = min(max(1, round(len(distinct) * share)), len(distinct) - 1)
         num_train = len(distinct) - num_test
 
-    def order(id: str) -> tuple[bytes, str]:
-        name = id.rsplit("/", 1)[-1]
-        return hashlib.sha256(f"{seed}/{name}".encode()).digest(), id
+    groups = defaultdict(list)  # patient, or the image itself -> ids of images
+    for item in distinct:
+        groups[item.patient or item.id].append(item.id)
+    forced = [id for name, ids in groups.items() if name in tested for id in ids]
 
-    splits = ["train"] * num_train + ["test"] * num_test
-    return dict(zip(sorted(distinct, key=order), splits, strict=False))
+    def order(ids: Sequence[str]) -> tuple[bytes, str]:
+        first = min(ids)
+        name = first.rsplit("/", 1)[-1]
+        return hashlib.sha256(f"{seed}/{name}".encode()).digest(), first
+
+    free = sorted((i for name, i in groups.items() if name not in tested), key=order)
+    _check_groups(len(free), bool(forced))
+    ends = list(accumulate(map(len, free)))  # images up to and with each patient
+    last = len(free) if forced else len(free) - 1
+    train_end = _nearest(ends[:last], num_train) + 1
+    splits = dict.fromkeys(chain(*free[:train_end]), "train")
+    wanted = num_train + max(0, num_test - len(forced))
+    test_end = _nearest(ends, wanted) + 1
+    if not forced:
+        test_end = max(test_end, train_end + 1)
+    splits |= dict.fromkeys(chain(*free[train_end:test_end]), "test")
+    return splits | dict.fromkeys(forced, "test")
+
+
+def _check_groups(num_free: int, forced: bool) -> None:
+    if forced and not num_free:
+        raise InputError(
+            "Every patient with normal images has abnormal ones as well, so that no "
+            "patient is left to train on."
+        )
+    if not forced and num_free < 2:
+        raise InputError(
+            "All normal images are of one patient, but a split into training and test "
+            "by patient needs at least 2."
+        )
+
+
+def _nearest(ends: Sequence[int], wanted: int) -> int:
+    """Index of the number nearest to the one wanted, the first of two."""
+    return min(range(len(ends)), key=lambda index: abs(ends[index] - wanted))
 
 
 def to_csv(items: Iterable[Item], folder: Path) -> str:
@@ -196,17 +246,13 @@ def apply(listing: Listing, path: Path) -> Listing:
         InputError: If the list cannot be read, names a file that the dataset does
             not have or twice, or puts an abnormal image into the training split.
     """
-    rows = _rows(path)
-    endings = _endings(listing.items)
+    rows = read_rows(path, "file list", ("file", "split"))
+    endings = by_ending(listing.items)
     chosen: dict[str, str] = {}
     for line, row in rows:
         where = f"line {line} of the file list {path.name}"
         name, split = row["file"].strip(), row["split"].strip()
-        matches = endings.get(name.replace("\\", "/").removeprefix("./"), ())
-        if len(matches) != 1:
-            problem = "several files match" if matches else "the dataset has no such"
-            raise InputError(f"{where} names {name!r}, but {problem} image.")
-        (item,) = matches
+        item = named(name, endings, where)
         if split not in ("train", "test"):
             raise InputError(
                 f"{where} has split {split!r}; allowed are 'train' and 'test'."
@@ -236,25 +282,55 @@ def apply(listing: Listing, path: Path) -> Listing:
     )
 
 
-def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+def read_rows(
+    path: Path, what: str, columns: tuple[str, ...]
+) -> list[tuple[int, dict[str, str]]]:
+    """Line number and fields of each row of a CSV file, UTF-8.
+
+    Args:
+        path: The file.
+        what: What it is called in messages.
+        columns: Those that it needs.
+
+    Raises:
+        InputError: If it cannot be read, or lacks a column or a field.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             rows = [(reader.line_num, row) for row in reader]
             names = reader.fieldnames or []
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"The file list {path} cannot be read: {error}.") from error
-    if missing := [name for name in ("file", "split") if name not in names]:
+        raise InputError(f"The {what} {path} cannot be read: {error}.") from error
+    if missing := [name for name in columns if name not in names]:
         raise InputError(
-            f"The file list {path} lacks the column(s) {', '.join(missing)}; its first "
-            "line has to name at least the columns file and split."
+            f"The {what} {path} lacks the column(s) {', '.join(missing)}; its first "
+            f"line has to name at least the columns {' and '.join(columns)}."
         )
-    if short := [line for line, row in rows if row["split"] is None]:
-        raise InputError(f"Line {short[0]} of the file list {path} is too short.")
+    if short := [n for n, row in rows if any(row[name] is None for name in columns)]:
+        raise InputError(f"Line {short[0]} of the {what} {path} is too short.")
     return rows
 
 
-def _endings(items: Iterable[Item]) -> dict[str, list[Item]]:
+def named(name: str, endings: Mapping[str, Sequence[Item]], where: str) -> Item:
+    """The one image that a full or shortened file name means.
+
+    Args:
+        name: As a line of a CSV file gives it.
+        endings: What `by_ending` gives.
+        where: The line, for messages.
+
+    Raises:
+        InputError: If there is none, or several.
+    """
+    matches = endings.get(name.replace("\\", "/").removeprefix("./"), ())
+    if len(matches) != 1:
+        problem = "several files match" if matches else "the dataset has no such"
+        raise InputError(f"{where} names {name!r}, but {problem} image.")
+    return matches[0]
+
+
+def by_ending(items: Iterable[Item]) -> dict[str, list[Item]]:
     """All items that a full or shortened file name may mean."""
     endings = defaultdict(list)
     for item in items:

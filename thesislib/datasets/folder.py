@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from thesislib.datasets import dicom
 from thesislib.datasets.base import NORMAL, Adapter, Item, Listing
 from thesislib.datasets.filelist import (
     SPLIT_SEED,
@@ -28,7 +29,11 @@ class Folder(Adapter):
     Layout 2: `normal/` and `abnormal/`, the latter flat or with one folder a kind;
     optional masks in `ground_truth/abnormal/` or `ground_truth/<kind>/`. The split is
     drawn with a fixed seed: as many normal test images as there are abnormal ones,
-    but at most 30 % of the normal ones, which else train.
+    but at most 30 % of the normal ones, which else train. Where patients are known,
+    whole patients are drawn, about as many images, and normal images of patients who
+    have abnormal ones as well never train.
+
+    Pictures and DICOM files may lie side by side.
 
     Masks are given for all abnormal images or for none. Licence and counts are the
     owner's affair.
@@ -46,6 +51,7 @@ class Folder(Adapter):
     )
     folders = ()
     published = None
+    takes_patients = True
 
     def locate(self, folder: Path) -> Path | None:
         for parts in (("train", "test"), ("normal", "abnormal")):
@@ -58,6 +64,7 @@ class Folder(Adapter):
             listing = _mvtec(folder)
         else:
             listing = _two_folders(folder)
+        dicom.require((item.path for item in listing.items), folder.name)
         return replace(listing, items=_with_masks(listing.items, folder))
 
 
@@ -145,7 +152,7 @@ def _with_masks(items: tuple[Item, ...], folder: Path) -> tuple[Item, ...]:
         for mask in image_files(kind)
     }
     paired = tuple(
-        replace(item, mask=masks.get((item.kind, item.path.stem)))
+        replace(item, mask=masks.get((item.kind, _stem(item.path))))
         if item.label
         else item
         for item in items
@@ -155,7 +162,14 @@ def _with_masks(items: tuple[Item, ...], folder: Path) -> tuple[Item, ...]:
         raise InputError(
             f"{folder.name}/ground_truth holds no mask for {len(bare)} abnormal "
             f"image(s), the first {first.id}; expected ground_truth/{first.kind}/"
-            f"{first.path.stem}_mask.png, for all abnormal images or without the "
+            f"{_stem(first.path)}_mask.png, for all abnormal images or without the "
             "folder ground_truth for none."
         )
     return paired
+
+
+def _stem(path: Path) -> str:
+    """Name without its ending; a DICOM file may have none but a UID with points."""
+    if dicom.is_dicom(path) and path.suffix.lower() != dicom.ENDING:
+        return path.name
+    return path.stem

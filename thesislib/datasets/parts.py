@@ -5,6 +5,7 @@ from pathlib import Path
 
 from thesislib.datasets.base import Adapter, Item, Listing, count
 from thesislib.datasets.filelist import draw_split
+from thesislib.datasets.patients import spanning
 from thesislib.errors import InputError
 
 
@@ -22,7 +23,8 @@ def divided(listing: Listing, hashes: dict[Path, str]) -> tuple[Item, ...]:
     items = [i for i in listing.items if {i.path, i.mask or i.path} <= hashes.keys()]
     if listing.draw:
         pool = [item for item in items if not item.split]
-        splits = draw_split(pool, *listing.draw, hashes)
+        tested = {i.patient for i in items if i.split == "test" and i.patient}
+        splits = draw_split(pool, *listing.draw, hashes, tested=tested)
         items = [replace(i, split=i.split or splits.get(i.id, "")) for i in items]
     return tuple(item for item in items if item.split)
 
@@ -59,8 +61,15 @@ def check_parts(items: tuple[Item, ...], folder: Path) -> None:
 
 def shared_patients(items: tuple[Item, ...]) -> int | None:
     """Patients with images in both splits; None where no ids are published."""
-    patients = {"train": set(), "test": set()}
+    if any(item.patient is None for item in items):
+        return None
+    return len(spanning(items))
+
+
+def patients_of_parts(items: tuple[Item, ...]) -> dict[str, int]:
+    """Number of patients in each part, named as in `count`."""
+    parts = {name: set() for name in count(items)}
     for item in items:
-        patients[item.split].add(item.patient)
-    both = patients["train"] | patients["test"]
-    return None if None in both else len(patients["train"] & patients["test"])
+        word = "abnormal" if item.label else "normal"
+        parts[f"{item.split} {word}"].add(item.patient)
+    return {name: len(found) for name, found in parts.items()}

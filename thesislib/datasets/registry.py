@@ -11,6 +11,7 @@ import numpy as np
 
 from thesislib import paths
 from thesislib.datasets import drawn, filelist, packed
+from thesislib.datasets import patients as owners
 from thesislib.datasets.base import Dataset, Reader, count
 from thesislib.datasets.fingerprint import fingerprint, hash_files, leaks, repeats
 from thesislib.datasets.locate import locate, private
@@ -70,6 +71,7 @@ def find(
     phantom: PhantomSize | None = None,
     on_bad_image: str = "error",
     file_list: str | Path | None = None,
+    patients: str = "",
     progress: Progress | None = None,
 ) -> Located:
     """Locate a dataset, list and hash its files; no image file is decoded.
@@ -91,6 +93,7 @@ def find(
         phantom: Size of the phantom; None means `PhantomSize()`.
         on_bad_image: `error`, or `skip` files that cannot be read and record them.
         file_list: CSV with the columns file and split that replaces the split.
+        patients: Whose images are whose, for `folder`; see `patients.assign`.
         progress: Called with (files hashed, files to hash).
 
     Raises:
@@ -106,6 +109,7 @@ def find(
             f"image_size is {image_size!r}, but must be a whole number of pixels, "
             "at least 8."
         )
+    check_patients(reader, patients)
     if source == "phantom" and not reader.has_phantom:
         raise InputError(f"dataset {name!r} has no phantom; use source 'real'.")
     folder = locate(reader, source, str(data_root))
@@ -131,8 +135,12 @@ def find(
     skipped = [f"{filelist.relative(p, folder)} ({why})" for p, why in unread.items()]
     if skipped and on_bad_image == "error":
         raise _bad_images(skipped)
+    if patients:
+        listing = owners.assign(listing, patients, hashes)
     items = divided(listing, hashes)
     notes, classes = list(listing.notes), by_class(items, reader)
+    if patients:
+        notes += owners.warning(items)
     for part in classes.values():
         check_parts(part, folder)
         if pairs := leaks(part, hashes):
@@ -264,6 +272,19 @@ def _load_real(
             "empty_masks": None if test.masks is None else _num_empty(test),
         },
     )
+
+
+def check_patients(reader: Reader, patients: str) -> None:
+    """Only images of one's own need to be told whose they are.
+
+    Raises:
+        InputError: If `patients` is given for another dataset.
+    """
+    if patients and not getattr(reader, "takes_patients", False):
+        raise InputError(
+            f"patients is {patients!r}, which is for the dataset 'folder'; "
+            f"{reader.title} come as their authors publish them, with ids or without."
+        )
 
 
 def _leak(pairs: list[tuple[str, str]]) -> InputError:

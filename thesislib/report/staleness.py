@@ -126,8 +126,10 @@ def module_hashes() -> dict[str, str]:
 def data_listing(parameters: Mapping[str, Any]) -> str:
     """SHA-256 over names, sizes and times of the files a run may read.
 
-    "phantom" where none is read. Contents are left to the run itself: it knows its
-    data by their hashes, and finds a sealed run again if only times have changed.
+    "phantom" where none is read. A list of patients may lie anywhere; it counts with
+    what it holds, as in the run's settings. Other contents are left to the run itself:
+    it knows its data by their hashes, and finds a sealed run again if only times have
+    changed.
     """
     if parameters["source"] == "phantom":
         return "phantom"
@@ -141,6 +143,9 @@ def data_listing(parameters: Mapping[str, Any]) -> str:
             stat = path.stat()
             line = [path.relative_to(top).as_posix(), stat.st_size, stat.st_mtime_ns]
             digest.update(json.dumps(line).encode())
+    patients = str(parameters.get("patients", ""))
+    if patients.lower().endswith(".csv") and paths.resolve(patients).is_file():
+        digest.update(sources.sha256_file(paths.resolve(patients)).encode())
     return digest.hexdigest()
 
 

@@ -36,6 +36,8 @@ class ChapterParameters(BaseModel):
         overrides: Single settings, `{"pmsacl.epochs": 3}` or that as JSON text.
         methods: Python files with detectors of one's own, each of which calls
             `study.method.add_method`.
+        patients: Of `folder`, whose images are whose: a regular expression with one
+            group, a CSV file, or "dicom"; see `datasets.patients.assign`.
     """
 
     model_config = ConfigDict(
@@ -54,6 +56,7 @@ class ChapterParameters(BaseModel):
     device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     overrides: dict[str, Any] = Field(default_factory=dict)
     methods: tuple[str, ...] = ()
+    patients: str = ""
 
     def configs(self) -> dict[str, Any]:
         """Settings of the preset and reading, name -> frozen dataclass.
@@ -73,7 +76,8 @@ class ChapterParameters(BaseModel):
             InputError: If such a file is not there.
         """
         found = {}
-        for name in (*self.files, "methods"):
+        lists = ("patients",) if self.patients.lower().endswith(".csv") else ()
+        for name in (*self.files, "methods", *lists):
             given = getattr(self, name)
             several = given if isinstance(given, tuple) else (given,)
             hashes = []
@@ -123,6 +127,7 @@ class ChapterParameters(BaseModel):
             seed=self.seed,
             image_size=self.image_size(configs),
             phantom=self.phantom_size(configs),
+            patients=self.patients,
             progress=reporter("hashing files"),
         )
 

@@ -14,7 +14,7 @@ from thesislib.errors import InputError
 RECORDED = (
     *("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "pillow"),
     *("matplotlib", "seaborn", "pydantic", "safetensors", "pytorch-msssim"),
-    *("ipykernel", "papermill"),
+    *("ipykernel", "papermill", "pydicom"),
 )
 
 

@@ -13,6 +13,7 @@ from thesislib.runs.parameters import ChapterParameters
 from thesislib.runs.provenance import private
 
 NOT_SETTINGS = ("device", "data_root", "overrides")  # configs hold the overrides
+LATER = ("methods", "patients")  # parameters that came after the first records
 
 
 def settings(
@@ -50,11 +51,9 @@ def given(
 
 
 def _values(parameters: ChapterParameters) -> dict[str, Any]:
-    """Without `methods` where none was added, as in records from before there were."""
+    """Without what was left empty of `LATER`, as in records from before there was."""
     values = plain(parameters.model_dump())
-    if not parameters.methods:
-        values.pop("methods")
-    return values
+    return {key: value for key, value in values.items() if value or key not in LATER}
 
 
 def data(found: Any) -> dict[str, Any]:
