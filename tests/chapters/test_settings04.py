@@ -77,10 +77,10 @@ def test_readings_differ_where_they_say_and_nowhere_else():
 @pytest.mark.parametrize("reading", ["thesis", "code"])
 def test_paper_takes_two_steps_at_full_network_and_size(tmp_path, reading, patches):
     configs = Chapter04(preset="paper", reading=reading).configs()
-    config = replace(configs["ccd"], batch_size=4, num_steps=2)
+    config = replace(configs["ccd"], batch_size=8, num_steps=2)
     config = on_patches(config, configs) if patches else config
     size = configs["data"].image_size if patches else 64
-    pixels = torch.randint(0, 256, (4, 3, size, size), dtype=torch.uint8)
+    pixels = torch.randint(0, 256, (8, 3, size, size), dtype=torch.uint8)
     loop = Loop("ccd", seed=0, folder=tmp_path, progress=None)
     ccd.pretrain(ccd.CCD(config), ImageBank.from_array(pixels), config, loop)
 

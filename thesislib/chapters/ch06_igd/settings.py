@@ -175,6 +175,10 @@ def _preset(preset: str, dataset: str) -> dict[str, Any]:
             num_ceiling=800,
         )
     igd = replace(SMALL, num_steps=250 if preset == "quick" else 600)
+    if tiny and preset == "standard":
+        # Twice the steps of half the images: on training images of MNIST (digits 2, 5
+        # and 8) +.004 of AUROC, on those of Fashion-MNIST (2 and 6) no change.
+        igd = replace(igd, batch_size=32, num_steps=1_200)
     data = {"image_size": 64, "num_train": 1_200}
     data |= {"num_test_normal": 250, "num_test_abnormal": 250}
     if tiny:
