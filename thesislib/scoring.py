@@ -56,7 +56,10 @@ class Loaded:
         self.map_ends = about["map_ends"]
         self.image_size, self.channels = about["image_size"], about["channels"]
         self._batch_size, self._device = about["batch_size"], run.device
-        self._adapter = registry.adapter(run.parameters.dataset)
+        # A phantom is drawn as it is; files of a real dataset may be cropped or padded.
+        self._adapter = None
+        if run.source == "real":
+            self._adapter = registry.adapter(run.parameters.dataset)
         shape = (self.channels, self.image_size)
         self._detector = method.blank(run, shape).restore(weights).to(run.device)
 
@@ -101,7 +104,7 @@ class Loaded:
         """
         packed = isinstance(self._adapter, PackedReader)
         size = self._adapter.size if packed else self.image_size
-        box = (0.0, 1.0) if packed else self._adapter.box
+        box = getattr(self._adapter, "box", (0.0, 1.0))
         try:
             image = decode.read_image(path, size, box)[0]
         except decode.BadImageError as error:
@@ -318,4 +321,5 @@ def _rebuilt(
         configs=parameters.resolved_configs(),
         data=SimpleNamespace(train=train, class_names=names, test_masks=None),
         device=device.resolve(device_name),
+        source=record["dataset"]["source"],
     )
