@@ -9,6 +9,7 @@ import pytest
 from nbformat import read
 
 import thesislib
+from tests.chapters.notebooks import html_of
 from thesislib import paths, runs
 from thesislib.chapters.ch05_pmsacl.settings import Chapter05
 from thesislib.errors import InputError
@@ -57,15 +58,6 @@ def ran(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def nothing_added(monkeypatch):
     monkeypatch.setattr(method, "_ADDED", {})
-
-
-def html_of(notebook):
-    return [
-        "".join(output["data"]["text/html"])
-        for cell in notebook.cells
-        for output in cell.get("outputs", [])
-        if "text/html" in output.get("data", {})
-    ]
 
 
 def test_the_example_is_short():

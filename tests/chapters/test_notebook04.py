@@ -6,6 +6,7 @@ import nbformat
 import papermill
 import pytest
 
+from tests.chapters.notebooks import html_of
 from thesislib import paper, paths, runs
 from thesislib.chapters.ch04_ccd.settings import QUICK_STUDY
 
@@ -54,15 +55,6 @@ def executed(tmp_path_factory):
 @pytest.fixture(scope="module")
 def rows(executed):
     return json.loads(executed[1].read_text(encoding="utf-8"))["rows"]
-
-
-def html_of(notebook):
-    return [
-        "".join(output["data"]["text/html"])
-        for cell in notebook.cells
-        for output in cell.get("outputs", [])
-        if "text/html" in output.get("data", {})
-    ]
 
 
 def test_it_seals_a_record_that_verifies(executed):

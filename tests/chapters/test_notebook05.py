@@ -8,6 +8,7 @@ import papermill
 import pytest
 
 from tests.chapters.frozen import same_rows
+from tests.chapters.notebooks import html_of
 from thesislib import paths, runs
 from thesislib.training import progress
 
@@ -46,15 +47,6 @@ def executed(tmp_path_factory):
     (record,) = (folder / "results").glob("*/*/run.json")
     notebook = nbformat.read(folder / "out.ipynb", as_version=4)
     return notebook, json.loads(record.read_text(encoding="utf-8")), findings
-
-
-def html_of(notebook):
-    return [
-        "".join(output["data"]["text/html"])
-        for cell in notebook.cells
-        for output in cell.get("outputs", [])
-        if "text/html" in output.get("data", {})
-    ]
 
 
 def test_it_seals_a_record_that_verifies(executed):

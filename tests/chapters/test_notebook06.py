@@ -8,6 +8,7 @@ import papermill
 import pytest
 
 from tests.chapters.frozen import same_rows
+from tests.chapters.notebooks import html_of
 from thesislib import paths, runs
 
 CHAPTER = "chapters/06_igd.ipynb"
@@ -63,15 +64,6 @@ def folders(tmp_path_factory):
 @pytest.fixture(scope="module", params=GIVEN)
 def executed(request, folders):
     return request.param, *execute(request.param, folders[request.param])
-
-
-def html_of(notebook):
-    return [
-        "".join(output["data"]["text/html"])
-        for cell in notebook.cells
-        for output in cell.get("outputs", [])
-        if "text/html" in output.get("data", {})
-    ]
 
 
 def test_it_seals_a_record_of_which_every_row_verifies(executed):

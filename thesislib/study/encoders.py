@@ -128,11 +128,13 @@ def has_imagenet(run, kind: str) -> bool:
     return full and imagenet.find_weights(run.parameters.weights) is not None
 
 
-def no_imagenet(run, kind: str) -> str:
-    """Why they are not here."""
-    if (width := run.configs[kind].base_width) == FULL_WIDTH:
-        return "no weights on this machine"
-    return f"its weights need base width {FULL_WIDTH}, this run has {width}"
+def without_imagenet(run, kind: str, what: str) -> list[str]:
+    """What a run leaves out, and why, where it has no ImageNet weights."""
+    if has_imagenet(run, kind):
+        return []
+    width = run.configs[kind].base_width
+    why = f"its weights need base width {FULL_WIDTH}, this run has {width}"
+    return [f"{what}: {why if width != FULL_WIDTH else 'no weights on this machine'}"]
 
 
 def chosen_of(

@@ -116,10 +116,8 @@ def detection_tables(run) -> tuple[str | None, ...]:
 
 def left_out(run) -> list[str]:
     """What of the chapter this run does not compute, one phrase each, with the why."""
-    gone = []
-    if not encoders.has_imagenet(run, "ccd"):
-        why = encoders.no_imagenet(run, "ccd")
-        gone.append(f"ImageNet start and the baselines of Table 4.3 on it: {why}")
+    what = "ImageNet start and the baselines of Table 4.3 on it"
+    gone = encoders.without_imagenet(run, "ccd", what)
     gone += pictures.left_out(
         run,
         {

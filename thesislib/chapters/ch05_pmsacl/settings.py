@@ -133,10 +133,7 @@ def detection_tables(run) -> tuple[str | None, ...]:
 
 def left_out(run) -> list[str]:
     """What of the chapter this run does not compute, one phrase each, with the why."""
-    gone = []
-    if not encoders.has_imagenet(run, "pmsacl"):
-        why = encoders.no_imagenet(run, "pmsacl")
-        gone.append(f"ImageNet start and baseline: {why}")
+    gone = encoders.without_imagenet(run, "pmsacl", "ImageNet start and baseline")
     gone += pictures.left_out(
         run,
         {
