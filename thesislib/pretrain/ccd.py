@@ -116,8 +116,10 @@ def read(config: CCDConfig, reading: str) -> CCDConfig:
     they give no number the program's. Unlike chapter 5's it trains to the letter, also
     from random weights: on 64 px colonoscopy phantoms (seed 9000, base width 16, 12
     images a step, learning rate 0.01) 200 steps brought the class term from log 4 to
-    0.27 and the contrast from log 12, a blind guess, to 2.13. Only the position term
-    stayed at log 8; the patches are 8 px there.
+    0.27 and the contrast from log 12, a blind guess, to 2.13. The position term stayed
+    at log 8 (8 px patches). On mucosa of 64 px (training images of Kvasir-SEG,
+    learning rate 0.05) the class is learnt more slowly: after 120 steps of 96 views the
+    letter tells 32 % of the permuted views, after 200 of 64 `code` 51 %.
 
     `code` is the authors' program with its bugs mended. In it the weak views lack the
     blur, an item of the batch went through one strong augmentation, all others in both
