@@ -55,7 +55,7 @@ def simclr(preset: str) -> SimCLRConfig:
 
 def ccd(preset: str) -> CCDConfig:
     """CCD: as printed for `paper`, else small."""
-    return _small(CCDConfig, preset, batch_size=16, weak=MILD)
+    return _small(CCDConfig, preset, batch_size=12, weak=MILD)
 
 
 def rotnet(preset: str) -> RotNetConfig:
