@@ -1,5 +1,6 @@
 """Weak augmentations A_0 of thesis Section 5.4.2: the SimCLR family."""
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -117,13 +118,14 @@ def weak_view(
 
 
 def portions(images: Tensor) -> list[slice]:
-    """Slices of a batch: on a CPU two megabytes of images at a time, elsewhere all.
+    """Even slices of a batch: on a CPU of about `PORTION` values, elsewhere all.
 
-    What lies between the steps stays in a core's cache, and memory that goes back to
-    the system and comes again, page by page, took as long as all the arithmetic.
+    What lies between the steps stays near the core, and memory is used again instead
+    of going back to the system and coming page by page.
     """
     on_cpu = images.device.type == "cpu"
-    step = max(1, PORTION // images.shape[1:].numel() if on_cpu else len(images))
+    number = max(1, round(images.numel() / PORTION)) if on_cpu else 1
+    step = max(1, math.ceil(len(images) / number))
     return [slice(start, start + step) for start in range(0, len(images), step)]
 
 
