@@ -11,10 +11,11 @@ from nbformat import read
 import thesislib
 from tests.chapters.notebooks import html_of
 from thesislib import paths, runs
+from thesislib.chapters.ch05_pmsacl import methods as chapter05
 from thesislib.chapters.ch05_pmsacl.settings import Chapter05
 from thesislib.errors import InputError
 from thesislib.report import ledger, records
-from thesislib.study import method
+from thesislib.study import detection, method
 from thesislib.study.method import add_method, detect
 from thesislib.study.task import data_of
 
@@ -135,3 +136,23 @@ def test_a_wrong_key_or_answer_is_one_sentence(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"Wrong.score gave shape \(32, 3\) for 32"):
         detect(run, method.added()[0])
     run.close()
+
+
+def test_a_key_that_is_there_already_and_a_file_that_fails_are_named(
+    tmp_path, monkeypatch
+):
+    for name in ("RESULTS", "DATA", "CACHE"):
+        monkeypatch.setenv(f"THESIS_{name}", str(tmp_path / name.lower()))
+    add_method("pmsacl-padim", "mine", object)
+    given = {"source": "phantom", "overrides": TINY}
+    run = runs.start(Chapter05, given)
+    with pytest.raises(InputError, match="Two methods have the row key pmsacl-padim"):
+        detection.rows(run, chapter05.methods(run))
+    run.close()
+    file = tmp_path / "mine.py"
+    file.write_text("1 / 0", encoding="utf-8")
+
+    with pytest.raises(InputError, match=r"mine.py, which fails: ZeroDivisionError"):
+        runs.start(Chapter05, given | {"methods": (str(file),)})
+    with pytest.raises(InputError, match=r"methods is '.*nowhere.py', which is no"):
+        runs.start(Chapter05, given | {"methods": (str(tmp_path / "nowhere.py"),)})

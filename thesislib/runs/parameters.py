@@ -91,9 +91,21 @@ class ChapterParameters(BaseModel):
         return found
 
     def run_files(self) -> None:
-        """Run the files of `methods`, which add theirs."""
+        """Run the files of `methods`, which add theirs.
+
+        Raises:
+            InputError: If one fails.
+        """
         for given in self.methods:
-            runpy.run_path(str(paths.resolve(given)))
+            try:
+                runpy.run_path(str(paths.resolve(given)))
+            except InputError:
+                raise
+            except Exception as error:
+                what = f"{type(error).__name__}: {error}"
+                raise InputError(
+                    f"methods names {given}, which fails: {what}."
+                ) from error
 
     def image_size(self, configs: Mapping[str, Any]) -> int:
         """Side of the square images in pixels: `data.image_size` of the settings."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from thesislib import paper
+from thesislib.errors import InputError
 from thesislib.figures import curves, style
 from thesislib.metrics.image import Estimate
 from thesislib.metrics.seeds import holm
@@ -40,8 +41,16 @@ def rows(
         tasks: One; or one a class, and then the AUROC of each and their mean.
         tables: Published tables that may print a row, or its mean over classes.
         class_table: Published table with a column a class.
+
+    Raises:
+        InputError: If two methods have one key.
     """
     datas, names = [data_of(run, task) for task in tasks], [t.name for t in tasks]
+    keys = [method.key for method in methods]
+    if twice := sorted({key for key in keys if keys.count(key) > 1}):
+        raise InputError(
+            f"Two methods have the row key {twice[0]}; rename the added one."
+        )
     found: Found = {}
     for method in methods:
         scores = [detect(run, method, task).scores for task in tasks]
