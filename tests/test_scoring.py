@@ -15,6 +15,7 @@ from thesislib.errors import InputError
 from thesislib.study import detection
 from thesislib.study.method import detect
 
+pytestmark = pytest.mark.xdist_group("scoring")  # one process runs the chapter
 TINY = {
     "data.num_train": 20,
     "data.num_test_normal": 12,

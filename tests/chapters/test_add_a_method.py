@@ -19,6 +19,7 @@ from thesislib.study import detection, method
 from thesislib.study.method import add_method, detect
 from thesislib.study.task import data_of
 
+pytestmark = pytest.mark.xdist_group("added")  # one process runs the chapter
 EXAMPLE = paths.root() / "book" / "examples" / "pixel_gaussian.py"
 KEY, LABEL = "pixel-gaussian", "Gaussian of every pixel"
 TINY = {

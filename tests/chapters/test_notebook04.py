@@ -10,6 +10,7 @@ from tests.chapters.notebooks import html_of
 from thesislib import paper, paths, runs
 from thesislib.chapters.ch04_ccd.settings import QUICK_STUDY
 
+pytestmark = pytest.mark.xdist_group("chapter04")  # one process runs the chapter
 TINY = {
     **{f"{name}.num_steps": 2 for name in ("ccd", "rotnet", "simclr")},
     **{f"{name}.num_steps": 2 for name in ("igd", "local", "ae", "ae_local")},

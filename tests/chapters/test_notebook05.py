@@ -12,6 +12,7 @@ from tests.chapters.notebooks import html_of
 from thesislib import paths, runs
 from thesislib.training import progress
 
+pytestmark = pytest.mark.xdist_group("chapter05")  # one process runs the chapter
 CHAPTER = "chapters/05_pmsacl.ipynb"
 TINY = {
     "pmsacl.num_steps": 4,  # on patches half as many

@@ -11,6 +11,7 @@ from tests.chapters.frozen import same_rows
 from tests.chapters.notebooks import html_of
 from thesislib import paths, runs
 
+pytestmark = pytest.mark.xdist_group("chapter06")  # one process runs the chapter
 CHAPTER = "chapters/06_igd.ipynb"
 DATA = {
     "data.num_train": 24,
