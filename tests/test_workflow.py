@@ -76,7 +76,8 @@ class Repository:
         (root / "_toc.yml").touch()
         (root / "chapters").mkdir()
         self.write_chapter("# Stand-in")
-        shutil.copy(ROOT / "chapters" / "06_igd.ipynb", root / "chapters")
+        for other in ("04_ccd", "06_igd"):  # the report runs them too
+            shutil.copy(ROOT / "chapters" / f"{other}.ipynb", root / "chapters")
         for module in ("first", "second"):
             self.write_module(module, "")
 
