@@ -13,6 +13,7 @@ import pytest
 
 PLACE = ("table", "row", "setting", "metric")
 SAME = 0.02  # another processor rounds otherwise, and an image or two change places
+AT_A_THRESHOLD = ("sensitivity", "specificity", "accuracy")  # of so few images: coarser
 
 
 def same_rows(record, name):
@@ -23,7 +24,8 @@ def same_rows(record, name):
     for *place, value, n in frozen:
         where = address(dict(zip(PLACE, place, strict=True)))
         assert where in found
-        assert found[where][0] == pytest.approx(value, abs=SAME, rel=SAME), where
+        same = 0.1 if where[-1] in AT_A_THRESHOLD else SAME
+        assert found[where][0] == pytest.approx(value, abs=same, rel=same), where
         assert found[where][1] == n, where
 
 
