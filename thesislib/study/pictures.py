@@ -335,14 +335,16 @@ def reconstructions(
     caption: str,
     task: Task = WHOLE,
     name: str = "reconstructions",
+    number: int = 6,
 ):
     """Test images, what a model makes of them, and the absolute difference.
 
     Args:
         rebuild: (n, C, H, W) to (n, C, H, W) in [0, 1].
+        number: Images of each class.
     """
     data = data_of(run, task)
-    chosen = some_of_each(data.test_labels)
+    chosen = some_of_each(data.test_labels, number)
     images = data.test.take(chosen)
     with torch.no_grad():
         rebuilt = rebuild(images).clamp(0, 1).cpu().numpy()
