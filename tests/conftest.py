@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+# Tests fork: a child of a process that has started OpenMP's threads waits for them
+# for ever. One thread has none to wait for; the Makefile says the same.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Callable[[str], Path]:

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
+from tests.pretrain.toy import killed_within_every_step, same
 from thesislib.datasets.bank import ImageBank
 from thesislib.errors import InputError
 from thesislib.nn.autoencoder import DownBlock
 from thesislib.nn.resnet import ResNet18
 from thesislib.pretrain import distillation
 from thesislib.pretrain.distillation import DistillationConfig, Student, distil
-from thesislib.training.loop import Loop, Step
 
 D = 64  # features of the teacher below
 TINY = DistillationConfig(
@@ -200,43 +200,17 @@ def test_spread_is_the_loss_of_the_mean_as_the_only_answer(bank, make_loop):
     assert loop.history[0]["spread"] == pytest.approx(expected, rel=1e-4)
 
 
-class Killed(Exception):
-    """Stands for a kill: what comes after it does not happen."""
-
-
 def test_killed_at_any_step_it_resumes_to_the_same_bits(
     bank, teacher, tmp_path, monkeypatch
 ):
-    def train(folder, seed=0, last=None):
-        loop = Loop(
-            "kd",
-            seed=0,
-            folder=tmp_path / folder,
-            checkpoint_every=1,
-            max_overhead=float("inf"),
-            progress=None,
-        )
-        update = Step.update
+    def train(seed, loop):
+        return distil(student_of(seed=seed), teacher, bank, TINY, loop)
 
-        def dying(step, *arguments, **options):
-            if step.index == last:
-                raise Killed
-            return update(step, *arguments, **options)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(Step, "update", dying)
-            student = distil(student_of(seed=seed), teacher, bank, TINY, loop)
-        return student, loop.history
-
-    straight, history = train("straight")
-    for last in range(1, TINY.num_steps):
-        with pytest.raises(Killed):
-            train(f"stopped-{last}", last=last)
-        resumed, rows = train(f"stopped-{last}", seed=99)
-        assert changed(resumed, straight.state_dict()) == [], last
-        assert rows == history
-    again, _ = train("straight", seed=99)  # finished: read back
-    assert changed(again, straight.state_dict()) == []
+    straight, resumed = killed_within_every_step(
+        train, TINY.num_steps, tmp_path, monkeypatch
+    )
+    assert len(resumed) == TINY.num_steps
+    assert all(same(straight, end) for end in resumed)
 
 
 # --- What is refused -------------------------------------------------------------

@@ -1,11 +1,12 @@
 """What the tests of every pre-training use."""
 
+import pytest
 import torch
 from torch.nn.functional import normalize
 
 from thesislib.augment.colour import JitterConfig
 from thesislib.augment.weak import WeakConfig
-from thesislib.training.loop import Loop
+from thesislib.training.loop import Loop, Step
 
 STILL = WeakConfig(  # changes nothing
     crop_scale=(1.0, 1.0),
@@ -37,16 +38,16 @@ class KilledLoop(Loop):
             yield step
 
 
-def model_of(config, kind):
-    torch.manual_seed(0)
+def model_of(config, kind, seed=0):
+    torch.manual_seed(seed)
     return kind(config)
 
 
-def without_gradient(model):
+def without_gradient(model, above=1e-6):
     return [
         name
         for name, parameter in model.named_parameters()
-        if parameter.grad is None or not parameter.grad.abs().max() > 1e-6
+        if parameter.grad is None or not parameter.grad.abs().max() > above
     ]
 
 
@@ -86,6 +87,39 @@ def weights_killed_and_resumed(method, kind, config, bank, folder):
                 continue
             ends.append((model.state_dict(), loop.history))
     return ends
+
+
+def killed_within_every_step(train, num_steps, folder, monkeypatch):
+    """Weights and losses of a training, and of those that were killed and resumed.
+
+    Args:
+        train: Takes the seed of the first weights and a loop, gives the module.
+
+    Returns:
+        The end without a kill; the ends after one in each step but the first, and
+        after none, when the finished training is read back.
+    """
+
+    def end(name, seed=0, last=None):
+        options = {"checkpoint_every": 1, "max_overhead": 1e9, "progress": None}
+        loop = Loop("toy", seed=0, folder=folder / name, **options)
+        update = Step.update
+
+        def dying(step, *arguments, **options):
+            if step.index == last:
+                raise Killed
+            return update(step, *arguments, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Step, "update", dying)
+            return train(seed, loop).state_dict(), loop.history
+
+    straight, ends = end("straight"), []
+    for last in range(1, num_steps):
+        with pytest.raises(Killed):
+            end(f"stopped-{last}", last=last)
+        ends.append(end(f"stopped-{last}", seed=99))
+    return straight, [*ends, end("straight", seed=99)]
 
 
 def same(first, second):

@@ -37,15 +37,15 @@ from thesislib.nn.pretext import (
     position_loss,
 )
 from thesislib.nn.resnet import LEAST_WIDTH, ResNet18
-from thesislib.ranges import RangeError, above, at_least, within
-from thesislib.training.schedule import cosine_lr, set_lr, sgd, steps_of
+from thesislib.ranges import RangeError, above, at_least
+from thesislib.training.sgd import SGDConfig, sgd_steps
 
 NUM_VIEWS = 2
 TERMS = ("con", "cla", "pos")  # of Eq. (4.1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CCDConfig:
+class CCDConfig(SGDConfig):
     """Settings of CCD, thesis Section 4.3.2; "program" is the authors' published one.
 
     As they stand they are the reading `thesis`; `read` has the other.
@@ -75,22 +75,14 @@ class CCDConfig:
     pairs_on_images: bool = True  # Eq. (4.4) without patches; False in the program
 
     # Optimisation
-    lr: float = 0.01  # SGD
-    momentum: float = 0.9  # program
-    weight_decay: float = 3e-4  # program
-    epochs: int = 2_000  # passes over the training images under every a_j
-    num_steps: int | None = None  # if given, instead of `epochs`
-    final_lr_fraction: float = 1e-3  # cosine decay, program
-    clip_norm: float | None = None  # of the gradient; in neither source
+    clip_norm: float | None = None  # in neither source
 
     def __post_init__(self) -> None:
-        at_least(self, 1, "patch_size", "num_features", "epochs", "num_steps")
+        super().__post_init__()
+        at_least(self, 1, "patch_size", "num_features")
         at_least(self, 2, "batch_size")  # one instance has no negatives, its loss is 0
         at_least(self, LEAST_WIDTH, "base_width")
-        at_least(self, 0, "weight_decay")
-        above(self, 0, "temperature", "lr", "clip_norm")
-        within(self, "[0, 1)", "momentum")
-        within(self, "[0, 1]", "final_lr_fraction")
+        above(self, 0, "temperature")
         if not self.terms or not set(self.terms) <= set(TERMS):
             raise RangeError(
                 f"terms is {', '.join(self.terms) or 'empty'}; it must be one or more "
@@ -400,13 +392,7 @@ def pretrain(model: CCD, bank, config: CCDConfig, loop) -> CCD:
         size = pair_size(config.patch_size, bank.image_size)
         check_pairs(size, bank.image_size, bank.image_size)
     passes = 1 if config.each == "all" else strong_augmentation(config).num_classes
-    num_steps = steps_of(config, passes * len(bank))
-    optimizer = sgd(model, config)
-    model.train()
-    saving = {"model": model, "optimizer": optimizer}
-    for step in loop.steps(num_steps, saving):
-        lr = cosine_lr(step.index, num_steps, config.lr, config.final_lr_fraction)
-        set_lr(optimizer, lr)
+    for step, optimizer in sgd_steps(model, passes * len(bank), config, loop):
         images = bank.sample(config.batch_size, step.generator)
         with step.autocast():
             terms, diagnostics = losses(model, images, config, step.generator)

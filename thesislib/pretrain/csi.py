@@ -29,12 +29,12 @@ from thesislib.nn.contrastive import contrastive_loss
 from thesislib.nn.heads import ProjectionHead
 from thesislib.nn.patches import random_patches
 from thesislib.nn.resnet import LEAST_WIDTH, ResNet18
-from thesislib.ranges import above, at_least, within
-from thesislib.training.schedule import cosine_lr, set_lr, sgd, steps_of
+from thesislib.ranges import above, at_least
+from thesislib.training.sgd import SGDConfig, sgd_steps
 
 
 @dataclass(frozen=True, kw_only=True)
-class CSIConfig:
+class CSIConfig(SGDConfig):
     """Settings of CSI: the thesis gives none, so those of SimCLR where shared."""
 
     patch_size: int | None = None  # pixels: instances are patches; None: images
@@ -49,23 +49,14 @@ class CSIConfig:
     num_features: int = 128  # D
     temperature: float = 0.5  # tau, Tack et al.
     weight_shift: float = 1.0  # lambda of Tack et al. Eq. (5)
-    lr: float = 0.01  # SGD
-    momentum: float = 0.9
-    weight_decay: float = 3e-4
-    epochs: int = 2_000  # passes over the training images; chapter 4's number
-    num_steps: int | None = None  # if given, instead of `epochs`
-    final_lr_fraction: float = 1e-3  # cosine decay
-    clip_norm: float | None = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(self, 1, "patch_size", "batch_size", "num_features")
-        at_least(self, 1, "epochs", "num_steps")
         at_least(self, 2, "num_classes")
         at_least(self, LEAST_WIDTH, "base_width")
-        at_least(self, 0, "weight_decay", "weight_shift")
-        above(self, 0, "temperature", "lr", "clip_norm")
-        within(self, "[0, 1)", "momentum")
-        within(self, "[0, 1]", "final_lr_fraction")
+        at_least(self, 0, "weight_shift")
+        above(self, 0, "temperature")
         strong_augmentation(self.strong, self.num_classes, self.medmix)
 
 
@@ -149,13 +140,7 @@ def shifted_views(
 
 def pretrain(model: CSI, bank, config: CSIConfig, loop) -> CSI:
     """Minimise Eq. (5) on normal images; `loop` resumes and records."""
-    num_steps = steps_of(config, len(bank))
-    optimizer = sgd(model, config)
-    model.train()
-    saving = {"model": model, "optimizer": optimizer}
-    for step in loop.steps(num_steps, saving=saving):
-        lr = cosine_lr(step.index, num_steps, config.lr, config.final_lr_fraction)
-        set_lr(optimizer, lr)
+    for step, optimizer in sgd_steps(model, len(bank), config, loop):
         images = bank.sample(config.batch_size, step.generator)
         images = random_patches(images, config.patch_size, step.generator)
         views = shifted_views(images, config, step.generator)

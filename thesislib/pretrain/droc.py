@@ -24,13 +24,17 @@ from thesislib.augment.views import NUM_VIEWS
 from thesislib.augment.weak import WeakConfig, weak_view
 from thesislib.nn.patches import random_patches
 from thesislib.nn.resnet import LEAST_WIDTH, ResNet18
-from thesislib.ranges import above, at_least, within
-from thesislib.training.schedule import cosine_lr, set_lr, sgd, steps_of
+from thesislib.ranges import above, at_least
+from thesislib.training.sgd import SGDConfig, sgd_steps
 
 
 @dataclass(frozen=True, kw_only=True)
-class DROCConfig:
-    """Settings of DROC, the authors' program unless said otherwise."""
+class DROCConfig(SGDConfig):
+    """Settings of DROC, the authors' program unless said otherwise.
+
+    A pass goes over the augmented set; their number is chapter 4's, not the 2,048 of
+    the program.
+    """
 
     patch_size: int | None = None  # pixels: instances are patches; None: images. Ours
     batch_size: int = 32  # instances of the augmented set, each in two views
@@ -45,24 +49,15 @@ class DROCConfig:
     hidden_width: int | None = None  # their units; None: the encoder's features, 512
     num_features: int = 128  # D
     temperature: float = 0.2  # tau
-    lr: float = 0.01  # SGD
-    momentum: float = 0.9
-    weight_decay: float = 3e-4
-    epochs: int = 2_000  # passes over the augmented set; chapter 4's number, not 2,048
-    num_steps: int | None = None  # if given, instead of `epochs`
-    final_lr_fraction: float = 1e-3  # cosine decay; chapter 4's code
-    clip_norm: float | None = 1.0  # ours, as in the other pre-trainings
 
     def __post_init__(self) -> None:
-        at_least(self, 1, "patch_size", "num_features", "epochs", "num_steps")
+        super().__post_init__()
+        at_least(self, 1, "patch_size", "num_features")
         at_least(self, 1, "num_hidden", "hidden_width")
         at_least(self, 2, "batch_size")  # one instance has no negatives, its loss is 0
         at_least(self, 2, "num_classes")
         at_least(self, LEAST_WIDTH, "base_width")
-        at_least(self, 0, "weight_decay")
-        above(self, 0, "temperature", "lr", "clip_norm")
-        within(self, "[0, 1)", "momentum")
-        within(self, "[0, 1]", "final_lr_fraction")
+        above(self, 0, "temperature")
         strong_augmentation(self.strong, self.num_classes, self.medmix)
 
 
@@ -175,13 +170,8 @@ def augmented_views(bank, config: DROCConfig, generator: torch.Generator) -> Ten
 
 def pretrain(model: DROC, bank, config: DROCConfig, loop) -> DROC:
     """Minimise the contrastive loss on normal images; `loop` resumes and records."""
-    num_steps = steps_of(config, config.num_classes * len(bank))
-    optimizer = sgd(model, config)
-    model.train()
-    saving = {"model": model, "optimizer": optimizer}
-    for step in loop.steps(num_steps, saving=saving):
-        lr = cosine_lr(step.index, num_steps, config.lr, config.final_lr_fraction)
-        set_lr(optimizer, lr)
+    num_instances = config.num_classes * len(bank)
+    for step, optimizer in sgd_steps(model, num_instances, config, loop):
         views = augmented_views(bank, config, step.generator)
         with step.autocast():
             z, live = model(views.flatten(0, 1))

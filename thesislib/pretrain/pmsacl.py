@@ -35,7 +35,8 @@ from thesislib.nn.patches import random_patches
 from thesislib.nn.pretext import augmentation_loss, position_classifier, position_loss
 from thesislib.nn.resnet import LEAST_WIDTH, ResNet18
 from thesislib.ranges import RangeError, above, at_least, within
-from thesislib.training.schedule import cosine_lr, set_lr, sgd, steps_of
+from thesislib.training.schedule import steps_of
+from thesislib.training.sgd import SGDConfig, annealed, sgd
 
 TERMS = ("ctr", "pmsacl", "aug", "pos")  # of Eq. (5.1)
 AFTER_WARM_UP = (  # settings that play no part before the centres are measured
@@ -53,7 +54,7 @@ AFTER_WARM_UP = (  # settings that play no part before the centres are measured
 
 
 @dataclass(frozen=True, kw_only=True)
-class PMSACLConfig:
+class PMSACLConfig(SGDConfig):
     """Settings of PMSACL, thesis Sections 5.3.2 and 5.4.2; the rest says its source."""
 
     # Data
@@ -82,26 +83,19 @@ class PMSACLConfig:
     kappa: bool = True  # False: one temperature, the first rows of Table 5.8
 
     # Optimisation
-    lr: float = 0.01  # SGD
-    momentum: float = 0.9  # "with momentum"; chapter 4's code
-    weight_decay: float = 3e-4  # chapter 4's code
-    epochs: int = 2_000  # passes over the training images; chapter 4's number
-    num_steps: int | None = None  # if given, instead of `epochs`
-    final_lr_fraction: float = 1e-3  # cosine decay, chapter 4's code
-    clip_norm: float | None = 1.0  # ours, of the gradient; None is the literal recipe
     warm_up: float = 0.5  # ours, fraction of steps with the class term alone; 0 literal
     num_centre_images: int = 512  # ours: images that estimate c_n in Eq. (5.2)
     centre_momentum: float | None = None  # None: frozen, as printed; else moving mean
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(self, 1, "patch_size", "batch_size", "num_features")
-        at_least(self, 1, "epochs", "num_steps", "num_centre_images")
+        at_least(self, 1, "num_centre_images")
         at_least(self, 2, "num_classes")
         at_least(self, LEAST_WIDTH, "base_width")
-        at_least(self, 0, "weight_ctr", "weight_pmsacl", "weight_pos", "weight_decay")
-        above(self, 0, "temperature", "alpha", "lr", "clip_norm")
-        within(self, "[0, 1)", "momentum", "centre_momentum", "warm_up")
-        within(self, "[0, 1]", "final_lr_fraction")
+        at_least(self, 0, "weight_ctr", "weight_pmsacl", "weight_pos")
+        above(self, 0, "temperature", "alpha")
+        within(self, "[0, 1)", "centre_momentum", "warm_up")
         chosen = ", ".join(self.terms) or "empty"
         if not self.terms or not set(self.terms) <= set(TERMS):
             raise RangeError(
@@ -418,9 +412,7 @@ def pretrain(model: PMSACL, bank, config: PMSACLConfig, loop, warm_up=None) -> P
     if warm_up:
         steps = chain(warm_up.steps(end_of_warm_up, saving), steps)
     model.train()
-    for step in steps:
-        lr = cosine_lr(step.index, num_steps, config.lr, config.final_lr_fraction)
-        set_lr(optimizer, lr)
+    for step in annealed(steps, optimizer, config, num_steps):
         if step.index == end_of_warm_up and {"ctr", "pmsacl"} & set(config.terms):
             model.centres.copy_(measure_centres(model, bank, config, step.generator))
         images = bank.sample(config.batch_size, step.generator)

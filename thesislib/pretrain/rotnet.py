@@ -22,8 +22,8 @@ from thesislib.augment.strong import rotation
 from thesislib.augment.weak import WeakConfig, weak_view
 from thesislib.nn.patches import random_patches
 from thesislib.nn.resnet import LEAST_WIDTH, ResNet18
-from thesislib.ranges import RangeError, above, at_least, within
-from thesislib.training.schedule import cosine_lr, set_lr, sgd, steps_of
+from thesislib.ranges import RangeError, at_least, within
+from thesislib.training.sgd import SGDConfig, sgd_steps
 
 NUM_ROTATIONS = 4
 OFFSETS = (0, 1, -1)  # in quarters of the side, along rows and along columns
@@ -31,7 +31,7 @@ NUM_CLASSES = {"rotations": NUM_ROTATIONS, "geometric": 2 * len(OFFSETS) ** 2 * 
 
 
 @dataclass(frozen=True, kw_only=True)
-class RotNetConfig:
+class RotNetConfig(SGDConfig):
     """Settings of RotNet: the thesis gives none, so those of PMSACL where shared."""
 
     patch_size: int | None = None  # pixels: instances are patches; None: images
@@ -41,21 +41,11 @@ class RotNetConfig:
     weak_views: bool = True  # before turning, as Sohn et al. (DROC) train it; ours
     weak: WeakConfig = field(default_factory=WeakConfig)  # crops as Sohn et al.
     base_width: int = 64  # channels of ResNet-18's first stage
-    lr: float = 0.01  # SGD
-    momentum: float = 0.9
-    weight_decay: float = 3e-4
-    epochs: int = 2_000  # passes over the training images; chapter 4's number
-    num_steps: int | None = None  # if given, instead of `epochs`
-    final_lr_fraction: float = 1e-3  # cosine decay
-    clip_norm: float | None = 1.0
 
     def __post_init__(self) -> None:
-        at_least(self, 1, "patch_size", "batch_size", "epochs", "num_steps")
+        super().__post_init__()
+        at_least(self, 1, "patch_size", "batch_size")
         at_least(self, LEAST_WIDTH, "base_width")
-        at_least(self, 0, "weight_decay")
-        above(self, 0, "lr", "clip_norm")
-        within(self, "[0, 1)", "momentum")
-        within(self, "[0, 1]", "final_lr_fraction")
         if self.transformations not in NUM_CLASSES:
             raise RangeError(
                 f"transformations is {self.transformations!r}; allowed are "
@@ -161,13 +151,7 @@ def copies(
 
 def pretrain(model: RotNet, bank, config: RotNetConfig, loop) -> RotNet:
     """Minimise the cross-entropy on normal images; `loop` resumes and records."""
-    num_steps = steps_of(config, len(bank))
-    optimizer = sgd(model, config)
-    model.train()
-    saving = {"model": model, "optimizer": optimizer}
-    for step in loop.steps(num_steps, saving=saving):
-        lr = cosine_lr(step.index, num_steps, config.lr, config.final_lr_fraction)
-        set_lr(optimizer, lr)
+    for step, optimizer in sgd_steps(model, len(bank), config, loop):
         images = bank.sample(config.batch_size, step.generator)
         images = random_patches(images, config.patch_size, step.generator)
         turned, classes = copies(images, config, step.generator)

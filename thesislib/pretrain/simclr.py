@@ -16,12 +16,12 @@ from thesislib.nn.contrastive import contrastive_loss
 from thesislib.nn.heads import ProjectionHead
 from thesislib.nn.patches import random_patches
 from thesislib.nn.resnet import LEAST_WIDTH, ResNet18
-from thesislib.ranges import above, at_least, within
-from thesislib.training.schedule import cosine_lr, set_lr, sgd, steps_of
+from thesislib.ranges import above, at_least
+from thesislib.training.sgd import SGDConfig, sgd_steps
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimCLRConfig:
+class SimCLRConfig(SGDConfig):
     """Settings of SimCLR: the thesis gives none, so those of PMSACL where shared."""
 
     patch_size: int | None = None  # pixels: instances are patches; None: images
@@ -32,22 +32,13 @@ class SimCLRConfig:
     base_width: int = 64  # channels of ResNet-18's first stage
     num_features: int = 128  # D
     temperature: float = 0.2  # tau of chapter 4
-    lr: float = 0.01  # SGD
-    momentum: float = 0.9
-    weight_decay: float = 3e-4
-    epochs: int = 2_000  # passes over the training images; chapter 4's number
-    num_steps: int | None = None  # if given, instead of `epochs`
-    final_lr_fraction: float = 1e-3  # cosine decay
-    clip_norm: float | None = 1.0
 
     def __post_init__(self) -> None:
-        at_least(self, 1, "patch_size", "num_features", "epochs", "num_steps")
+        super().__post_init__()
+        at_least(self, 1, "patch_size", "num_features")
         at_least(self, 2, "batch_size")  # one instance has no negatives, its loss is 0
         at_least(self, LEAST_WIDTH, "base_width")
-        at_least(self, 0, "weight_decay")
-        above(self, 0, "temperature", "lr", "clip_norm")
-        within(self, "[0, 1)", "momentum")
-        within(self, "[0, 1]", "final_lr_fraction")
+        above(self, 0, "temperature")
 
 
 class SimCLR(nn.Module):
@@ -66,13 +57,7 @@ class SimCLR(nn.Module):
 
 def pretrain(model: SimCLR, bank, config: SimCLRConfig, loop) -> SimCLR:
     """Minimise the contrastive loss on normal images; `loop` resumes and records."""
-    num_steps = steps_of(config, len(bank))
-    optimizer = sgd(model, config)
-    model.train()
-    saving = {"model": model, "optimizer": optimizer}
-    for step in loop.steps(num_steps, saving=saving):
-        lr = cosine_lr(step.index, num_steps, config.lr, config.final_lr_fraction)
-        set_lr(optimizer, lr)
+    for step, optimizer in sgd_steps(model, len(bank), config, loop):
         images = bank.sample(config.batch_size, step.generator)
         images = random_patches(images, config.patch_size, step.generator)
         views = [weak_view(images, step.generator, config.weak) for _ in range(2)]

@@ -14,22 +14,22 @@ import math
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from thesislib.augment.medmix import MedMixConfig
 from thesislib.augment.strong import strong_augmentation
 from thesislib.augment.views import views_in_every_class
 from thesislib.augment.weak import WeakConfig
-from thesislib.nn.heads import ProjectionHead
 from thesislib.nn.patches import random_patches
-from thesislib.nn.resnet import LEAST_WIDTH, ResNet18
-from thesislib.ranges import above, at_least, within
-from thesislib.training.schedule import cosine_lr, set_lr, sgd, steps_of
+from thesislib.nn.resnet import LEAST_WIDTH
+from thesislib.pretrain.simclr import SimCLR
+from thesislib.ranges import above, at_least
+from thesislib.training.sgd import SGDConfig, sgd_steps
 
 
 @dataclass(frozen=True, kw_only=True)
-class SupConConfig:
+class SupConConfig(SGDConfig):
     """Settings of SupCon: the thesis gives none, so those of PMSACL where shared."""
 
     patch_size: int | None = None  # pixels: instances are patches; None: images
@@ -42,23 +42,13 @@ class SupConConfig:
     base_width: int = 64  # channels of ResNet-18's first stage
     num_features: int = 128  # D; Khosla et al. as well
     temperature: float = 0.1  # tau, Khosla et al. Section 4
-    lr: float = 0.01  # SGD
-    momentum: float = 0.9
-    weight_decay: float = 3e-4
-    epochs: int = 2_000  # passes over the training images; chapter 4's number
-    num_steps: int | None = None  # if given, instead of `epochs`
-    final_lr_fraction: float = 1e-3  # cosine decay
-    clip_norm: float | None = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(self, 1, "patch_size", "batch_size", "num_features")
-        at_least(self, 1, "epochs", "num_steps")
         at_least(self, 2, "num_classes")
         at_least(self, LEAST_WIDTH, "base_width")
-        at_least(self, 0, "weight_decay")
-        above(self, 0, "temperature", "lr", "clip_norm")
-        within(self, "[0, 1)", "momentum")
-        within(self, "[0, 1]", "final_lr_fraction")
+        above(self, 0, "temperature")
         strong_augmentation(self.strong, self.num_classes, self.medmix)
 
 
@@ -91,30 +81,14 @@ def supervised_contrastive_loss(
     return (share * (log_sum - logits)).sum(dim=1).mean()
 
 
-class SupCon(nn.Module):
-    """Encoder and projection head; detectors take `backbone`."""
-
-    def __init__(self, config: SupConConfig) -> None:
-        super().__init__()
-        self.backbone = ResNet18(config.base_width)
-        self.head = ProjectionHead(self.backbone.num_features, config.num_features)
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Map images (B, 3, H, W) to z (B, D) and the share of live units."""
-        z, live = self.head(self.backbone(images))
-        return z.float(), live
+class SupCon(SimCLR):
+    """SimCLR's encoder and projection head; detectors take `backbone`."""
 
 
 def pretrain(model: SupCon, bank, config: SupConConfig, loop) -> SupCon:
     """Minimise Eq. (2) on normal images and their classes; `loop` resumes, records."""
-    num_steps = steps_of(config, len(bank))
     strong = strong_augmentation(config.strong, config.num_classes, config.medmix)
-    optimizer = sgd(model, config)
-    model.train()
-    saving = {"model": model, "optimizer": optimizer}
-    for step in loop.steps(num_steps, saving=saving):
-        lr = cosine_lr(step.index, num_steps, config.lr, config.final_lr_fraction)
-        set_lr(optimizer, lr)
+    for step, optimizer in sgd_steps(model, len(bank), config, loop):
         images = bank.sample(config.batch_size, step.generator)
         images = random_patches(images, config.patch_size, step.generator)
         views = views_in_every_class(

@@ -1,9 +1,7 @@
-"""Optimisers, and learning rates as functions of the step."""
+"""Learning rates as functions of the step."""
 
 import math
 
-import torch
-from torch import nn
 from torch.optim import Optimizer
 
 
@@ -30,16 +28,6 @@ def steps_of(config, num_images: int) -> int:
     if config.num_steps is not None:
         return config.num_steps
     return config.epochs * max(1, num_images // config.batch_size)
-
-
-def sgd(model: nn.Module, config) -> Optimizer:
-    """SGD with momentum and weight decay, at the rate before any decay."""
-    return torch.optim.SGD(
-        model.parameters(),
-        lr=config.lr,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-    )
 
 
 def set_lr(optimizer: Optimizer, lr: float) -> None:
