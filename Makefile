@@ -60,10 +60,14 @@ endif
 
 # Runs go on where they stopped: Snakemake knows which are done and which a change
 # touches; each run continues from its own checkpoints. The book is built even when
-# a run failed, and shows it as failed.
+# a run failed, and shows it as failed; which one and why is said last.
+NOT_DONE := .snakemake/status/not-done.txt
 report: $(STAMP)
-	@$(BIN)/snakemake report --cores $(JOBS) --quiet all; status=$$?; \
-	$(MAKE) --no-print-directory book && exit $$status
+	@rm -f $(NOT_DONE); $(BIN)/snakemake report --cores $(JOBS) --quiet all; status=$$?; \
+	$(MAKE) --no-print-directory book || exit; \
+	test $$status -eq 0 || { echo "But not all runs of the report are done:"; \
+	  cat $(NOT_DONE) 2>/dev/null || echo "Snakemake ended with exit code $$status and says why above."; \
+	  exit $$status; } >&2
 
 run chapter: $(STAMP)
 	@$(BIN)/snakemake $@ --quiet all --cores $(JOBS) --config $(CONFIG)

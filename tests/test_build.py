@@ -13,6 +13,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from thesislib.report import terminal
+
 ROOT = Path(__file__).resolve().parents[1]
 CONDA_NAMES = {"pytorch": "torch"}
 FREE = {"torch", "torchvision"}  # CPU or CUDA: the user's choice, a lower bound only
@@ -116,6 +118,8 @@ def test_snakemake_and_the_book_start_without_anything_heavy(module):
 
 
 # --- make ------------------------------------------------------------------------
+
+NOT_DONE = f".snakemake/status/{terminal.NOT_DONE}"
 
 
 class Sandbox:
@@ -232,6 +236,33 @@ def test_the_book_is_built_after_a_failed_run_and_make_fails_all_the_same(sandbo
     assert sandbox.log() == ["snakemake", "jupyter-book build -q book"]
     assert done.returncode != 0
     assert "open " in done.stdout
+    *_, head, words, _ = done.stderr.splitlines()  # the last line is make's own
+    assert head == "But not all runs of the report are done:"
+    assert words == "Snakemake ended with exit code 1 and says why above."
+
+
+@needs_make
+def test_a_failed_run_is_named_last(sandbox):
+    sandbox.make("setup")
+    words = "06_igd--fmnist-s0: failed. InputError: no (see book/runs/x.ipynb)"
+    told = f'mkdir -p {Path(NOT_DONE).parent}; echo "{words}" > {NOT_DONE}'
+    sandbox.write(".venv/bin/snakemake", f"{told}; exit 1\n")
+    done = sandbox.make("report")
+    assert done.returncode != 0
+    assert done.stderr.splitlines()[-2] == words
+
+    sandbox.write(".venv/bin/snakemake", "exit 0\n")
+    done = sandbox.make("report")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@needs_make
+def test_no_book_is_called_ready_that_was_not_built(sandbox):
+    sandbox.make("setup")
+    sandbox.write(".venv/bin/jupyter-book", "exit 1\n")
+    done = sandbox.make("report")
+    assert done.returncode != 0
+    assert "ready" not in done.stdout
 
 
 @needs_make

@@ -256,7 +256,7 @@ def test_what_a_run_said_last_counts_though_its_process_is_gone(stream, capsys):
     watch.turn()
 
     assert capsys.readouterr().err.count("\n") == 2  # its start, its end
-    assert watch.board.stopped == 0
+    assert watch.board.stopped == {}
 
 
 def test_the_thread_ends_with_the_last_words(stream, capsys, monkeypatch):
@@ -271,7 +271,11 @@ def test_the_thread_ends_with_the_last_words(stream, capsys, monkeypatch):
     assert capsys.readouterr().err.splitlines()[1:] == [
         "[1/4] 05_pmsacl lag seed 0: interrupted; the same command goes on with it, "
         "after 0 s",
-        watch.board.summary(time.time()) + ".",
+        watch.board.summary(time.time()) + ": run-0.",
+    ]
+    assert (stream.folder / terminal.NOT_DONE).read_text().splitlines() == [
+        "run-0: interrupted; the same command goes on with it",
+        *(f"run-{n}: not started." for n in (1, 2, 3)),
     ]
 
 

@@ -29,6 +29,7 @@ from thesislib.runs.record import is_sealed, read
 
 STAGE_SECONDS = 20.0  # a shorter stage has no line of its own in a log
 REDRAW_SECONDS = 1.0
+NOT_DONE = "not-done.txt"  # in the folder of status files, for make's last words
 
 Costs = Mapping[str, float]  # stage -> seconds
 
@@ -86,7 +87,7 @@ class Board:
     ) -> None:
         self.titles, self.workers, self.began = dict(titles), workers, began
         self.runs: dict[str, Watched] = {}
-        self.stopped = 0  # by an error, a kill or the user
+        self.stopped: dict[str, str] = {}  # by an error, a kill or the user: and how
         self._earlier, self._costs = earlier, {}
 
     def take(self, run: str, event: Mapping[str, Any]) -> str | None:
@@ -113,7 +114,7 @@ class Board:
             line += spoken(known.ended - known.starts["at"])
             if event["ends"] == "done":
                 return line + self.words_left(known.ended)
-            self.stopped += 1
+            self.stopped[run] = event["ends"]
             return line
         return None
 
@@ -138,11 +139,23 @@ class Board:
     def summary(self, now: float) -> str:
         """How many runs are done, and how long all took."""
         ended = sum(run.ended is not None for run in self.runs.values())
-        stopped = f", {self.stopped} stopped" if self.stopped else ""
+        stopped = f", {len(self.stopped)} stopped" if self.stopped else ""
         return (
-            f"{ended - self.stopped} of {len(self.titles)} runs done{stopped}, "
+            f"{ended - len(self.stopped)} of {len(self.titles)} runs done{stopped}, "
             f"{spoken(now - self.began)}"
         )
+
+    def not_done(self) -> list[str]:
+        """The runs that came to no good end and why, a sentence each."""
+        lines = []
+        for name in self.titles:
+            if name not in self.runs:
+                lines.append(f"{name}: not started.")
+            elif self.runs[name].ended is None:
+                lines.append(f"{name}: not ended.")
+            elif name in self.stopped:
+                lines.append(f"{name}: {self.stopped[name]}")
+        return lines
 
     def words_left(self, now: float) -> str:
         """How long it still takes, where that can be said."""
@@ -261,7 +274,11 @@ class Watch:
         self._thread.join()
         self.turn()
         self.screen.close()
-        self.screen.say(f"{self.board.summary(time.time())}.")
+        words = [self.board.summary(time.time()), ", ".join(self.board.stopped)]
+        self.screen.say(f"{': '.join(filter(None, words))}.")
+        if lines := self.board.not_done():
+            text = "".join(f"{line}\n" for line in lines)
+            (self.folder / NOT_DONE).write_text(text, encoding="utf-8")
 
     def turn(self) -> None:
         """Read what is new, and show it."""
@@ -316,8 +333,8 @@ def watch(
             redrawn.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.glob("*.jsonl"):
-        path.unlink()
+    for path in (*folder.glob("*.jsonl"), folder / NOT_DONE):
+        path.unlink(missing_ok=True)
     titles = {name: title(*run) for name, run in runs.items()}
     times = Counter(titles.values())
     titles = {n: words if times[words] == 1 else n for n, words in titles.items()}
