@@ -5,8 +5,10 @@
     snakemake chapter --config chapter=05_pmsacl datasets=lag,covidx seeds=0,1,2
 
 Add `-n` to see what would run. A run's results and checkpoints lie in results/, its
-executed notebook in book/runs/; neither is an output here, because Snakemake deletes
-the outputs of failed jobs. The output of a job is a stamp (thesislib/report/staleness.py).
+executed notebook in book/runs/; neither is an output or a log here, because Snakemake
+deletes the outputs of failed jobs, and both before a job starts: a sealed run would go
+before another takes its place. The output of a job is a stamp
+(thesislib/report/staleness.py).
 """
 
 import fcntl
@@ -143,7 +145,6 @@ def signature(part):
 
 rule execute:
     output: shown(staleness.stamp_path("{run}"))
-    log: "book/runs/{run}.ipynb"
     params:
         chapter=lambda wildcards: RUNS[wildcards.run][0],
         given=lambda wildcards: json.dumps(RUNS[wildcards.run][2]),

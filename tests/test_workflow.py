@@ -13,6 +13,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from thesislib.book.notebooks import state
+from thesislib.report.records import read_notebook
 from thesislib.runs.record import is_sealed
 
 pytestmark = [
@@ -132,6 +134,14 @@ class Repository:
         jobs = done.stdout.split("rule execute:")[1:]
         return [job.split("reason:")[1].splitlines()[0] for job in jobs]
 
+    def notebooks(self) -> dict[str, str]:
+        """Executed notebooks by name, what follows the seed: how each ended."""
+        found = {}
+        for path in (self.root / "book" / "runs").glob("*.ipynb"):
+            notebook = read_notebook(path)
+            found[path.stem.rpartition("-thesis-")[2]] = state(notebook)
+        return found
+
     def records(self) -> dict[int, str]:
         """Seals of the sealed records, by seed."""
         found = {}
@@ -173,6 +183,7 @@ def test_a_changed_module_runs_those_that_imported_it_and_a_kill_costs_nothing(
     repository,
 ):
     before = repository.records()
+    sealed = {"s0": "complete", "s1": "complete"}
     repository.write_module("first", "changed = True")
 
     # a run that fails leaves the sealed one, and is tried again
@@ -182,8 +193,11 @@ def test_a_changed_module_runs_those_that_imported_it_and_a_kill_costs_nothing(
     assert "RuntimeError: made to fail" in failed.stderr
     assert "now: 'thesislib.first " in failed.stderr
     assert "seed 1 starts" not in failed.stderr
-    assert "0 of 1 runs done, 1 stopped" in failed.stderr.splitlines()[-1]
+    *_, last = failed.stderr.splitlines()
+    assert last.startswith("0 of 1 runs done, 1 stopped")
+    assert last.endswith(": 05_pmsacl--hyperkvasir-phantom-quick-thesis-s0.")
     assert repository.records() == before
+    assert repository.notebooks() == sealed | {"s0--again": "failed"}
     (repository.root / "fail").unlink()
 
     # so does one that is killed, Snakemake and all
@@ -210,7 +224,15 @@ def test_a_changed_module_runs_those_that_imported_it_and_a_kill_costs_nothing(
     after = repository.records()
     assert after[1] == before[1]
     assert after[0] != before[0]
+    assert repository.notebooks() == sealed
     assert repository.plan() == []
+
+
+def test_a_broken_link_beside_the_data_does_not_matter(repository):
+    (repository.root / "data").mkdir()
+    (repository.root / "data" / "gone.png").symlink_to(repository.root / "nowhere")
+
+    assert repository.started() == []
 
 
 def test_one_sentence_for_a_chapter_that_is_not_there(repository):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import nbformat
 import pytest
@@ -20,6 +21,7 @@ PARAMETERS = {
     "data_root": "",
     "shots": 1,
 }
+IMAGE = "data/LAG/non_glaucoma/image/1.jpg"
 
 
 @pytest.fixture
@@ -29,8 +31,9 @@ def repository(tmp_path, monkeypatch):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("THESIS_HOME", str(tmp_path))
     (tmp_path / "_toc.yml").touch()
-    (tmp_path / "data" / "LAG").mkdir(parents=True)
-    (tmp_path / "data" / "LAG" / "1.jpg").write_bytes(b"one")
+    for part in ("non_glaucoma", "suspicious_glaucoma"):
+        (tmp_path / "data" / "LAG" / part / "image").mkdir(parents=True)
+    (tmp_path / IMAGE).write_bytes(b"one")
     write_chapter(tmp_path, "\n".join(f"{k} = {v!r}" for k, v in PARAMETERS.items()))
     return tmp_path
 
@@ -67,8 +70,25 @@ def test_a_name_tells_runs_apart(repository):
     five, six = (staleness.name("03_x", PARAMETERS | {"shots": n}) for n in (5, 6))
     assert five.startswith("03_x--lag-real-quick-staged-s3-")
     assert five != six
-    elsewhere = PARAMETERS | {"data_root": "elsewhere", "device": "cuda"}
+    elsewhere = PARAMETERS | {"device": "cuda"}
     assert staleness.name("03_x", elsewhere) == staleness.name("03_x", PARAMETERS)
+
+
+def test_folders_of_data_tell_runs_apart_however_they_are_written(repository):
+    def named(folder):
+        return staleness.name("03_x", PARAMETERS | {"data_root": str(folder)})
+
+    start = "03_x--lag-real-quick-staged-s3-"
+    assert named("mine/Cracks & co").startswith(f"{start}cracks-co-")
+    assert len({named("a/scans"), named("b/scans"), named("")}) == 3
+    assert named("a/scans") == named(repository / "a" / "scans") == named("a//scans/")
+    assert re.fullmatch(f"{start}[0-9a-f]{{8}}", named("裂缝"))
+    assert re.fullmatch(r"[\w.-]+", named("a" * 200 + "/$(x) y"))
+
+
+def test_every_pair_of_values_has_a_name_of_its_own(repository):
+    names = {staleness.name("03_x", PARAMETERS | {"shots": n}) for n in range(2, 1_002)}
+    assert len(names) == 1_000
 
 
 def test_defaults_are_the_literals_of_the_parameters_cell(repository):
@@ -92,34 +112,81 @@ def test_the_signature_changes_with_parameters_notebook_and_data(repository):
 
     other = staleness.signature("03_x", PARAMETERS | {"shots": 2})
     assert {key for key in before if other[key] != before[key]} == {"parameters"}
-    image = repository / "data" / "LAG" / "1.jpg"
-    image.write_bytes(b"three")
+    (repository / IMAGE).write_bytes(b"three")
     assert differs() == {"data"}
     source = "\n".join(f"{k} = {v!r}" for k, v in PARAMETERS.items())
     write_chapter(repository, source, "# Another title")
     assert differs() == {"data", "notebook"}
 
 
-def test_times_and_names_of_data_count_but_not_their_place(repository, tmp_path):
-    def listing(folder):
-        return staleness.data_listing(PARAMETERS | {"data_root": folder})
+OWN = PARAMETERS | {"dataset": "folder", "data_root": "own"}
 
-    before = listing("data")
-    (repository / "data").rename(repository / "moved")
+
+@pytest.fixture
+def own(repository):
+    """A folder of images of one's own."""
+    for part in ("normal", "abnormal"):
+        (repository / "own" / part).mkdir(parents=True)
+    (repository / "own" / "normal" / "1.png").write_bytes(b"one")
+    return repository / "own"
+
+
+def test_times_and_names_of_data_count_but_not_their_place(repository, own):
+    def listing(folder):
+        return staleness.data_listing(OWN | {"data_root": folder})
+
+    before = listing("own")
+    own.rename(repository / "moved")
     assert listing("moved") == before
-    os.utime(repository / "moved" / "LAG" / "1.jpg", (0, 0))
+    image = repository / "moved" / "normal" / "1.png"
+    os.utime(image, (0, 0))
     touched = listing("moved")
-    (repository / "moved" / "LAG" / "1.jpg").rename(repository / "moved" / "1.jpg")
+    image.rename(image.with_name("2.png"))
     assert len({before, touched, listing("moved"), listing("absent")}) == 4
 
 
-def test_sizes_of_data_count(repository):
-    image = repository / "data" / "LAG" / "1.jpg"
+def test_sizes_of_data_count(repository, own):
+    image = own / "normal" / "1.png"
     os.utime(image, (0, 0))
-    before = staleness.data_listing(PARAMETERS)
+    before = staleness.data_listing(OWN)
     image.write_bytes(b"three")
     os.utime(image, (0, 0))
-    assert staleness.data_listing(PARAMETERS) != before
+    assert staleness.data_listing(OWN) != before
+
+
+def test_what_lies_beside_a_dataset_does_not_matter(repository):
+    before = staleness.data_listing(PARAMETERS)
+    (repository / "data" / "notes.txt").write_text("mine")
+    (repository / "data" / "gone").symlink_to(repository / "nowhere")
+    (repository / "data" / "round").symlink_to(repository / "data")
+    assert staleness.data_listing(PARAMETERS) == before
+
+
+def test_a_broken_link_inside_counts_by_its_name(repository, own):
+    before = staleness.data_listing(OWN)
+    link = own / "normal" / "2.png"
+    link.symlink_to(repository / "nowhere.png")
+    broken = staleness.data_listing(OWN)
+    (repository / "nowhere.png").write_bytes(b"here")
+    assert len({before, broken, staleness.data_listing(OWN)}) == 3
+
+
+def test_linked_folders_count_once_with_what_they_hold(repository, own):
+    outside = repository / "outside"
+    outside.mkdir()
+    (own / "abnormal" / "cracks").symlink_to(outside)
+    (own / "abnormal" / "round").symlink_to(own)
+    before = staleness.data_listing(OWN)
+    (outside / "1.png").write_bytes(b"one")
+    assert staleness.data_listing(OWN) != before
+
+
+def test_a_file_that_cannot_be_read_is_no_module(monkeypatch, tmp_path):
+    (tmp_path / "thesislib").mkdir()
+    (tmp_path / "thesislib" / "a.py").write_text("")
+    (tmp_path / "thesislib" / ".#a.py").symlink_to("somebody@somewhere")
+    monkeypatch.setattr(sources, "PACKAGE", tmp_path / "thesislib")
+    assert list(staleness.module_hashes()) == ["thesislib.a"]
 
 
 def test_a_list_of_patients_counts_with_what_it_holds(repository):

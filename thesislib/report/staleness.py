@@ -7,7 +7,8 @@ there now and gives Snakemake the `params` of the job: as long as nothing that t
 run used has changed they stay the same, else the job runs again. What it used is
 known from its record: the modules it imported, the notebook, the settings, the data.
 
-Standard library only: it is read each time that Snakemake starts.
+Standard library only until data are looked for: it is read each time that Snakemake
+starts.
 """
 
 import ast
@@ -15,37 +16,45 @@ import hashlib
 import json
 import os
 import platform
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from thesislib import paths, sources
 from thesislib.errors import InputError
-from thesislib.report.records import records_of
+from thesislib.report.records import read_notebook, records_of
 from thesislib.runs import provenance
 from thesislib.runs.record import is_sealed
 from thesislib.training import status
 
 NAMED = ("dataset", "source", "preset", "reading")  # tell runs apart by name
-PLACES = ("data_root", "device")  # change where a run happens, not what it is
+AGAIN = "--again"  # end of the notebook's name while a sealed one keeps its place
+SLUG = 24  # characters of a folder's name in a run's
 
 
 def name(chapter: str, parameters: Mapping[str, Any]) -> str:
     """Name of a run's notebook and stamp, `05_pmsacl--lag-real-quick-staged-s0`.
 
-    Other parameters show as four digits of their hash when they differ from the
-    chapter's own.
+    Other parameters show as eight digits of their hash when they differ from the
+    chapter's own, all but the device, which changes where a run happens, not what it
+    is. A folder of data shows by its last name too.
     """
     own = defaults(chapter)
     others = {
         key: value
         for key, value in sorted(parameters.items())
-        if key not in (*NAMED, *PLACES, "seed") and value != own.get(key)
+        if key not in (*NAMED, "device", "seed") and value != own.get(key)
     }
     words = [str(parameters[key]) for key in NAMED] + [f"s{parameters['seed']}"]
+    if "data_root" in others:
+        root = os.path.normpath(paths.resolve(others["data_root"]))
+        others["data_root"] = root
+        slug = re.sub(r"[^a-z0-9]+", "-", os.path.basename(root).lower())
+        words += filter(None, [slug[:SLUG].strip("-")])
     if others:
-        words.append(hashlib.sha256(json.dumps(others).encode()).hexdigest()[:4])
+        words.append(hashlib.sha256(json.dumps(others).encode()).hexdigest()[:8])
     return f"{chapter}--{'-'.join(words)}"
 
 
@@ -113,10 +122,15 @@ def signature(chapter: str, parameters: Mapping[str, Any]) -> dict[str, str]:
 
 
 def module_hashes() -> dict[str, str]:
-    """SHA-256 of the source of every module of the package, as it is on disk."""
+    """SHA-256 of the source of every module of the package, as it is on disk.
+
+    What cannot be read, an editor's lock file say, is no module.
+    """
     top = sources.PACKAGE
     hashes = {}
     for path in sorted(top.rglob("*.py")):
+        if not path.is_file():
+            continue
         parts = (top.name, *path.relative_to(top).with_suffix("").parts)
         module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         hashes[module] = sources.sha256_file(path)
@@ -124,29 +138,66 @@ def module_hashes() -> dict[str, str]:
 
 
 def data_listing(parameters: Mapping[str, Any]) -> str:
-    """SHA-256 over names, sizes and times of the files a run may read.
+    """SHA-256 over names, sizes and times of the files of the dataset's own folder.
 
-    "phantom" where none is read. A list of patients may lie anywhere; it counts with
-    what it holds, as in the run's settings. Other contents are left to the run itself:
-    it knows its data by their hashes, and finds a sealed run again if only times have
-    changed.
+    "phantom" where none is read; what else lies beside the dataset does not matter. A
+    list of patients may lie anywhere; it counts with what it holds, as in the run's
+    settings. Other contents are left to the run itself: it knows its data by their
+    hashes, and finds a sealed run again if only times have changed. So are files that
+    cannot be read: here they count by their name, and the run says which they are.
     """
     if parameters["source"] == "phantom":
         return "phantom"
-    given = parameters.get("data_root")
-    top = paths.resolve(given) if given else paths.data_dir()
     digest = hashlib.sha256()
-    for folder, folders, files in os.walk(top):
-        folders.sort()
-        for file in sorted(files):
-            path = Path(folder, file)
-            stat = path.stat()
-            line = [path.relative_to(top).as_posix(), stat.st_size, stat.st_mtime_ns]
+    try:
+        for line in _files(_folder_of(parameters)):
             digest.update(json.dumps(line).encode())
+    except InputError as error:  # absent, or not as it should be; the run says so
+        digest.update(str(error).encode("utf-8", "backslashreplace"))
     patients = str(parameters.get("patients", ""))
     if patients.lower().endswith(".csv") and paths.resolve(patients).is_file():
         digest.update(sources.sha256_file(paths.resolve(patients)).encode())
     return digest.hexdigest()
+
+
+def _folder_of(parameters: Mapping[str, Any]) -> Path | None:
+    """Where a run would find its data; None where a phantom would take their place.
+
+    Raises:
+        InputError: As the run would.
+    """
+    from thesislib.datasets.locate import locate
+    from thesislib.datasets.registry import adapter
+
+    given = parameters.get("data_root") or ""
+    return locate(adapter(parameters["dataset"]), parameters["source"], given)
+
+
+def _files(top: Path | None) -> Iterator[list[Any]]:
+    """Name, size and time of every file of a folder, or of an archive, in order.
+
+    One that cannot be read has a name alone. Linked folders are gone into, once.
+    """
+    if top is None or top.is_file():
+        yield from () if top is None else [_line(top, top.parent)]
+        return
+    seen = set()
+    for folder, folders, files in os.walk(top, followlinks=True):
+        if (real := os.path.realpath(folder)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        yield from (_line(Path(folder, file), top) for file in sorted(files))
+
+
+def _line(path: Path, top: Path) -> list[Any]:
+    line: list[Any] = [path.relative_to(top).as_posix()]
+    try:
+        stat = path.stat()
+    except OSError:
+        return line
+    return [*line, stat.st_size, stat.st_mtime_ns]
 
 
 def discard_untrue(run: str, *, remembered: bool) -> str | None:
@@ -178,6 +229,9 @@ def discard_untrue(run: str, *, remembered: bool) -> str | None:
 def execute(run: str, chapter: str, given: Mapping[str, Any], changed: str) -> None:
     """Run a chapter through Papermill into `book/runs/` and leave a stamp.
 
+    A sealed notebook keeps its place until another sealed one takes it: the new one
+    lies beside it, `<run>--again.ipynb`, and stays there if it fails.
+
     Args:
         run: Its name, of the notebook and the stamp.
         chapter: Name of the notebook in `chapters/`, without its ending.
@@ -190,7 +244,10 @@ def execute(run: str, chapter: str, given: Mapping[str, Any], changed: str) -> N
     from papermill import execute_notebook
     from papermill.exceptions import PapermillExecutionError
 
-    notebook, shown = notebook_path(run), f"book/runs/{run}.ipynb"
+    final = notebook_path(run)
+    again = final.with_name(f"{run}{AGAIN}.ipynb")
+    notebook = again if _sealed_record(final) else final
+    shown = f"book/runs/{notebook.name}"
     before = module_hashes()  # now, since an edit during the run does not reach it
     notebook.parent.mkdir(parents=True, exist_ok=True)
     status.tell(starts={"pid": os.getpid(), "host": platform.node()})
@@ -205,9 +262,11 @@ def execute(run: str, chapter: str, given: Mapping[str, Any], changed: str) -> N
         )
     except PapermillExecutionError as error:
         raise InputError(f"{error.ename}: {error.evalue} (see {shown})") from None
-    record = next(iter(records_of(_read(notebook))), None)
-    if not is_sealed(record):
+    record = _sealed_record(notebook)
+    if record is None:
         raise InputError(f"The run ended without a sealed record (see {shown}).")
+    os.replace(notebook, final)
+    again.unlink(missing_ok=True)  # what an earlier attempt left
     stamp = {
         "folder": record["folder"],
         "modules": {module: before.get(module) for module in record["modules"]},
@@ -216,6 +275,12 @@ def execute(run: str, chapter: str, given: Mapping[str, Any], changed: str) -> N
     stamp_path(run).parent.mkdir(parents=True, exist_ok=True)
     stamp_path(run).write_text(json.dumps(stamp, indent=1), encoding="utf-8")
     status.tell(ends="done")
+
+
+def _sealed_record(notebook: Path) -> dict[str, Any] | None:
+    """The sealed record that an executed notebook shows; None if it shows none."""
+    record = next(iter(records_of(read_notebook(notebook))), None)
+    return record if is_sealed(record) else None
 
 
 def _read(path: Path) -> Any:
