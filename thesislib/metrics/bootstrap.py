@@ -42,9 +42,13 @@ def resamples(
     clusters: NDArray[np.intp],
     num_resamples: int,
     generator: np.random.Generator,
+    num_elements: int | None = None,
 ) -> Iterator[NDArray[np.float64]]:
-    """Weights of the images in stratified resamples of patients, blocks of (R, N)."""
-    at_once = max(1, ELEMENTS_AT_ONCE // len(clusters))
+    """Weights of the images in stratified resamples of patients, blocks of (R, N).
+
+    `num_elements` sizes the blocks where the weights are spread over more than N.
+    """
+    at_once = max(1, ELEMENTS_AT_ONCE // (num_elements or len(clusters)))
     for start in range(0, num_resamples, at_once):
         rows = min(at_once, num_resamples - start)
         counts = np.zeros((rows, clusters.max() + 1))
