@@ -49,7 +49,7 @@ class ImageBank:
         self.num_images, self.channels, self.image_size, _ = images.shape
         self._pixels = torch.from_numpy(images)
         self.resident = self.device.type == "cpu" or (
-            images.nbytes <= memory_fraction * _free_memory(self.device)
+            images.nbytes <= memory_fraction * free_memory(self.device)
         )
         """Whether the images lie on the device, rather than being streamed to it."""
         if self.resident:
@@ -95,14 +95,7 @@ class ImageBank:
         Returns:
             Images, (B, C, H, W), float32 in [0, 1], on the device.
         """
-        rounds = -(-batch_size // self.num_images)
-        order = [
-            torch.randperm(
-                self.num_images, generator=generator, device=generator.device
-            )
-            for _ in range(rounds)
-        ]
-        return self.take(torch.cat(order)[:batch_size])
+        return self.take(draw_batch(self.num_images, batch_size, generator))
 
     def take(self, indices: Tensor | np.ndarray | Sequence[int]) -> Tensor:
         """Images by index, (B, C, H, W), float32 in [0, 1], on the device.
@@ -163,6 +156,20 @@ class ImageBank:
         return pixels.to(torch.float32).div_(255)
 
 
+def draw_batch(number: int, batch_size: int, generator: torch.Generator) -> Tensor:
+    """Indices of a batch drawn uniformly from `number`, (B,), int64.
+
+    Without replacement; a batch larger than that holds each index as often as any
+    other, give or take one.
+    """
+    rounds = -(-batch_size // number)
+    order = [
+        torch.randperm(number, generator=generator, device=generator.device)
+        for _ in range(rounds)
+    ]
+    return torch.cat(order)[:batch_size]
+
+
 def _check(images: np.ndarray) -> None:
     if images.dtype != np.uint8 or images.ndim != 4:
         raise InputError(
@@ -175,7 +182,7 @@ def _check(images: np.ndarray) -> None:
         )
 
 
-def _free_memory(device: torch.device) -> int:
+def free_memory(device: torch.device) -> int:
     """Free bytes of a device; 0 where it cannot tell, so that banks stream."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
