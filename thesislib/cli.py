@@ -37,8 +37,14 @@ def data_list(_: argparse.Namespace) -> int:
 def data_check(given: argparse.Namespace) -> int:
     """Read a dataset as a run would and report what is there."""
     from thesislib.datasets import check
+    from thesislib.datasets.videos.base import VideoOptions
 
-    report, usable = check.check(given.dataset, given.path, given.patients)
+    options = VideoOptions(
+        ground_truth=given.ground_truth,
+        allow_pickle=given.allow_pickle,
+        annotations=str(Path(given.annotations).resolve()) if given.annotations else "",
+    )
+    report, usable = check.check(given.dataset, given.path, given.patients, options)
     print(report, end="")
     return 0 if usable else 1
 
@@ -157,6 +163,23 @@ def _parser() -> argparse.ArgumentParser:
         default="",
         help="for folder: a regular expression with one group for the patient in a "
         "file's name, a CSV file with the columns file and patient, or dicom",
+    )
+    check.add_argument(
+        "--annotations",
+        metavar="FOLDER",
+        default="",
+        help="of videos: folder with the lists, where they lie apart from the features",
+    )
+    check.add_argument(
+        "--ground-truth",
+        choices=("rtfm", "vadclip", "ur-dmu"),
+        default="rtfm",
+        help="of ucfcrime: whose rule makes labels of frames",
+    )
+    check.add_argument(
+        "--allow-pickle",
+        action="store_true",
+        help="of videos: read features in pickles, by a restricted unpickler",
     )
     fetch = _add(data_commands, "fetch", data_fetch)
     fetch.add_argument("dataset", metavar="DATASET", help="mnist, fmnist or cifar10")

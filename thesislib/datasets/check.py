@@ -22,6 +22,8 @@ from thesislib.datasets.parts import (
     shared_patients,
 )
 from thesislib.datasets.reading import num_threads
+from thesislib.datasets.videos import check as videos
+from thesislib.datasets.videos.base import VideoOptions, VideoReader
 from thesislib.errors import InputError
 
 _PROBE = 64  # pixels; files are decoded to this size to see whether they can be
@@ -31,7 +33,7 @@ _SHOWN = 20  # problems of one sort that a report names
 def list_datasets() -> str:
     """Every dataset: its key, counts, licence, and where it is or should be."""
     blocks = []
-    for name in registry.NAMES:
+    for name in (*registry.NAMES, *registry.VIDEO_NAMES):
         reader = registry.adapter(name)
         lines = [f"{name}: {reader.title}"]
         if reader.published:
@@ -51,14 +53,20 @@ def list_datasets() -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def check(name: str, path: str | Path, patients: str = "") -> tuple[str, bool]:
+def check(
+    name: str,
+    path: str | Path,
+    patients: str = "",
+    options: VideoOptions | None = None,
+) -> tuple[str, bool]:
     """Read a dataset as a run would, every file of it, and report what is there.
 
     Args:
-        name: One of `registry.NAMES`.
+        name: One of `registry.NAMES` or `registry.VIDEO_NAMES`.
         path: The dataset's folder, or one that holds it under its official name;
             relative to the current folder.
         patients: As in `registry.find`; a CSV file relative to the current folder.
+        options: How to read videos.
 
     Returns:
         Report, several lines; whether a run would accept the data. Counts other
@@ -70,6 +78,8 @@ def check(name: str, path: str | Path, patients: str = "") -> tuple[str, bool]:
         folder = locate(reader, "real", str(Path(path).expanduser().resolve()))
         if isinstance(reader, PackedReader):
             return _check_packed(reader, folder), True
+        if isinstance(reader, VideoReader):
+            return videos.check(reader, folder, options or VideoOptions())
         listing = reader.listing(folder)
         files = files_of(listing)
         hashes, unread = hash_files(files, paths.cache_dir())

@@ -27,25 +27,36 @@ def load(file: BinaryIO) -> dict:
     Raises:
         RefusedError: If it holds anything else, with the reason.
     """
+    found = unpickled(Unpickler(file, encoding="bytes"))
+    if type(found) is not dict:
+        raise RefusedError(f"it holds a {type(found).__name__}, not a dictionary")
+    return {key: _array(value) for key, value in found.items()}
+
+
+def unpickled(unpickler: pickle.Unpickler) -> Any:
+    """What a restricted unpickler loads.
+
+    Raises:
+        RefusedError: If it refuses, or the pickle is damaged.
+    """
     try:
-        found = _Unpickler(file, encoding="bytes").load()
+        return unpickler.load()
     except RefusedError:
         raise
     except MemoryError as error:
         raise RefusedError("it asks for more memory than there is") from error
     except Exception as error:  # a forged pickle may raise anything
         raise RefusedError(f"it is damaged ({type(error).__name__})") from error
-    if type(found) is not dict:
-        raise RefusedError(f"it holds a {type(found).__name__}, not a dictionary")
-    return {key: _array(value) for key, value in found.items()}
 
 
-class _Unpickler(pickle.Unpickler):
+class Unpickler(pickle.Unpickler):
+    """Knows the names that pickled arrays need, and stand-ins for them."""
+
     def find_class(self, module: str, name: str) -> Any:
         if module in _ARRAYS and name == "_reconstruct":
-            return _Array
+            return PickledArray
         if (module, name) in (("numpy", "ndarray"), ("numpy", "dtype")):
-            return _Type
+            return PickledType
         if (module, name) == ("_codecs", "encode"):  # bytes, as Python 3 writes them
             return _latin1
         raise RefusedError(f"it names {module}.{name}, which could run code")
@@ -54,7 +65,7 @@ class _Unpickler(pickle.Unpickler):
         raise RefusedError("it refers to something outside of it")
 
 
-class _Type:
+class PickledType:
     """Stands for a NumPy type; only its code is kept."""
 
     __slots__ = ("code",)
@@ -66,7 +77,7 @@ class _Type:
         """Byte order and alignment, which do not matter for bytes."""
 
 
-class _Array:
+class PickledArray:
     """Stands for an array while it is restored: shape, type, order and bytes."""
 
     __slots__ = ("state",)
@@ -85,11 +96,17 @@ def _latin1(text: str, encoding: str) -> bytes:
 
 
 def _array(value: Any) -> Any:
-    """The array that an `_Array` stands for; other values as they are."""
-    if not isinstance(value, _Array):
+    """The array that a `PickledArray` stands for; other values as they are."""
+    if not isinstance(value, PickledArray):
         return value
     match value.state:
-        case (_, tuple(shape), _Type(code="u1" | b"u1"), bool(fortran), bytes(data)):
+        case (
+            _,
+            tuple(shape),
+            PickledType(code="u1" | b"u1"),
+            bool(fortran),
+            bytes(data),
+        ):
             counts = all(type(n) is int and n >= 0 for n in shape)
             if counts and math.prod(shape) == len(data):
                 flat = np.frombuffer(data, dtype=np.uint8)

@@ -25,11 +25,20 @@ from thesislib.datasets.parts import (
     shared_patients,
 )
 from thesislib.datasets.reading import Progress
+from thesislib.datasets.videos import find as videos
+from thesislib.datasets.videos.base import (
+    Describe,
+    VideoOptions,
+    VideoPhantomSize,
+    VideoReader,
+)
+from thesislib.datasets.videos.find import LocatedVideos
 from thesislib.errors import InputError
 
 if TYPE_CHECKING:
     from thesislib.datasets.classes import ClassDataset
     from thesislib.datasets.decoded import Decoded
+    from thesislib.datasets.videos.dataset import VideoDataset
 
 _ADAPTERS = {  # name: module, class
     "hyperkvasir": ("hyperkvasir", "HyperKvasir"),
@@ -43,7 +52,17 @@ _ADAPTERS = {  # name: module, class
     "mvtec": ("mvtec", "MvtecAd"),
     "folder": ("folder", "Folder"),
 }
+_VIDEOS = {  # the same, of videos
+    "shanghaitech": ("shanghaitech", "ShanghaiTech"),
+    "ucfcrime": ("ucf_crime", "UcfCrime"),
+    "xdviolence": ("xd_violence", "XdViolence"),
+    "ucsdped1": ("ucsd_ped", "UcsdPed1"),
+    "ucsdped2": ("ucsd_ped", "UcsdPed2"),
+    "polypvideo": ("polyp_video", "PolypVideo"),
+    "video-folder": ("folder", "VideoFolder"),
+}
 NAMES = tuple(_ADAPTERS)
+VIDEO_NAMES = tuple(_VIDEOS)
 SOURCES = ("auto", "real", "phantom")
 ON_BAD_IMAGE = ("error", "skip")
 _NAMED = 50  # bad files that one error names
@@ -55,8 +74,12 @@ def adapter(name: str) -> Reader:
     Raises:
         InputError: If the name is unknown; it lists those that are allowed.
     """
+    if name in _VIDEOS:
+        module, cls = _VIDEOS[name]
+        return getattr(import_module(f"thesislib.datasets.videos.{module}"), cls)()
     if name not in _ADAPTERS:
-        raise InputError(f"dataset is {name!r}; allowed are {', '.join(NAMES)}.")
+        allowed = ", ".join((*NAMES, *VIDEO_NAMES))
+        raise InputError(f"dataset is {name!r}; allowed are {allowed}.")
     module, cls = _ADAPTERS[name]
     return getattr(import_module(f"thesislib.datasets.{module}"), cls)()
 
@@ -102,6 +125,11 @@ def find(
             a training image (in official releases by class, this is noted instead).
     """
     reader = adapter(name)
+    if isinstance(reader, VideoReader):
+        raise InputError(
+            f"dataset is {name!r}, which holds videos; allowed here are "
+            f"{', '.join(NAMES)}."
+        )
     _allow("source", source, SOURCES)
     _allow("on_bad_image", on_bad_image, ON_BAD_IMAGE)
     if type(image_size) is not int or image_size < 8:
@@ -110,8 +138,7 @@ def find(
             "at least 8."
         )
     check_patients(reader, patients)
-    if source == "phantom" and not reader.has_phantom:
-        raise InputError(f"dataset {name!r} has no phantom; use source 'real'.")
+    _check_phantom(reader, source)
     folder = locate(reader, source, str(data_root))
     if folder is None or source == "phantom":
         if file_list:
@@ -219,6 +246,64 @@ def load(
             located, lambda one: _load_real(one, device, fraction, progress)
         )
     return _load_real(located, device, fraction, progress)
+
+
+def find_videos(
+    name: str,
+    source: str = "auto",
+    data_root: str | Path = "",
+    *,
+    seed: int = 0,
+    options: VideoOptions | None = None,
+    phantom: VideoPhantomSize | None = None,
+    progress: Progress | None = None,
+) -> LocatedVideos:
+    """Locate a dataset of videos, list and hash its files; none is read.
+
+    Args:
+        name: One of `VIDEO_NAMES`.
+        source: As in `find`.
+        data_root: As in `find`.
+        seed: Draws the phantom.
+        options: How to read real data; None means `VideoOptions()`.
+        phantom: Size of the phantom; None means `VideoPhantomSize()`.
+        progress: Called with (files hashed, files to hash).
+
+    Raises:
+        InputError: If a parameter is not allowed, or the dataset is absent (it says
+            what to fetch and where to put it) or contradicts itself.
+    """
+    reader = adapter(name)
+    if not isinstance(reader, VideoReader):
+        raise InputError(
+            f"dataset is {name!r}, which holds images; allowed here are "
+            f"{', '.join(VIDEO_NAMES)}."
+        )
+    _allow("source", source, SOURCES)
+    _check_phantom(reader, source)
+    options = options or VideoOptions()
+    folder = locate(reader, source, str(data_root))
+    if folder is None or source == "phantom":
+        size = phantom or VideoPhantomSize()
+        return videos.describe_phantom(reader, seed, size, options)
+    return videos.find(reader, folder, options, progress)
+
+
+def load_videos(
+    located: LocatedVideos,
+    *,
+    describe: Describe | None = None,
+    progress: Progress | None = None,
+) -> "VideoDataset":
+    """Read located videos, or draw the phantom; see `videos.load.load`."""
+    from thesislib.datasets.videos.load import load
+
+    return load(located, describe=describe, progress=progress)
+
+
+def _check_phantom(reader: Reader, source: str) -> None:
+    if source == "phantom" and not reader.has_phantom:
+        raise InputError(f"dataset {reader.name!r} has no phantom; use source 'real'.")
 
 
 def _load_real(
