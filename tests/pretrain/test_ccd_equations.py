@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
+from thesislib.nn import pretext
 from thesislib.pretrain import ccd, simclr
 from thesislib.pretrain.ccd import CCD, CCDConfig
 
@@ -177,8 +178,8 @@ def test_length_of_features_does_not_matter(z):
 
 
 def test_blind_classifiers_cost_the_log_of_their_classes():
-    cla = ccd.augmentation_loss(torch.zeros(J, V, N, J))
-    pos = ccd.position_loss(torch.zeros(6, 8), torch.arange(6))
+    cla = pretext.augmentation_loss(torch.zeros(J, V, N, J))
+    pos = pretext.position_loss(torch.zeros(6, 8), torch.arange(6))
 
     assert cla.item() == pytest.approx(math.log(J))
     assert pos.item() == pytest.approx(math.log(8))
@@ -189,7 +190,7 @@ def test_class_term_is_cross_entropy_with_the_label_of_the_row():
     labels = torch.arange(J).repeat_interleave(V * N)
 
     torch.testing.assert_close(
-        ccd.augmentation_loss(logits), cross_entropy(logits.view(-1, J), labels)
+        pretext.augmentation_loss(logits), cross_entropy(logits.view(-1, J), labels)
     )
 
 
@@ -198,7 +199,8 @@ def test_class_term_does_not_mind_the_order_of_augmentations_with_their_labels()
     order = torch.randperm(J)
 
     torch.testing.assert_close(
-        ccd.augmentation_loss(logits[order][..., order]), ccd.augmentation_loss(logits)
+        pretext.augmentation_loss(logits[order][..., order]),
+        pretext.augmentation_loss(logits),
     )
 
 

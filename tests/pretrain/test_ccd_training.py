@@ -13,7 +13,6 @@ from tests.pretrain.toy import (
     model_of,
     same,
     seeded,
-    sizes_seen,
     without_gradient,
 )
 from thesislib.augment.strong import STRONG, StrongAugmentation
@@ -101,26 +100,6 @@ def test_labels_are_aligned_with_the_views(monkeypatch, bank, each):
     assert diagnostics["accuracy"] == 1
 
 
-@pytest.mark.parametrize(
-    ("config", "instance", "pair"), [(TINY, 32, 4), (PATCHES, 16, 16)]
-)
-def test_pairs_are_cut_from_whole_images(monkeypatch, bank, config, instance, pair):
-    cuts, position_pairs = [], ccd.position_pairs
-
-    def spy(images, patch_size, generator):
-        cuts.append((images, patch_size))
-        return position_pairs(images, patch_size, generator)
-
-    monkeypatch.setattr(ccd, "position_pairs", spy)
-    model, generator = model_of(config, CCD), seeded()
-    seen, images = sizes_seen(model), bank.sample(5, generator)
-    ccd.losses(model, images, config, generator)
-
-    ((cut, patch_size),) = cuts
-    assert torch.equal(cut, images) and patch_size == pair
-    assert seen == [(40, 3, instance, instance), (10, 3, pair, pair)]
-
-
 def test_equal_patches_have_no_difference(bank):
     config = replace(PATCHES, pair="difference")
     model = model_of(config, CCD)
@@ -133,27 +112,6 @@ def test_equal_patches_have_no_difference(bank):
         ccd.losses(model, same, config, seeded())
 
     assert seen[0].shape == (4, 16) and seen[0].abs().max() < 1e-5
-
-
-def test_pairs_leave_the_statistics_of_batch_norm_to_the_views(bank):
-    """8 px patches have others than the images that detectors will show."""
-    images, states = bank.sample(8, seeded()), []
-    for terms in (("con", "cla"), ccd.TERMS):
-        config = replace(TINY, terms=terms)
-        model = model_of(config, CCD).train()
-        ccd.losses(model, images, config, seeded())
-        states.append(dict(model.backbone.named_buffers()))
-        assert all(
-            norm.momentum == 0.1
-            for norm in model.modules()
-            if isinstance(norm, nn.BatchNorm2d)
-        )
-
-    without, with_pairs = states
-    names = [name for name in without if name.endswith(("_mean", "_var"))]
-    assert len(names) == 40
-    assert all(torch.equal(without[name], with_pairs[name]) for name in names)
-    assert not torch.equal(without[names[0]], torch.zeros_like(without[names[0]]))
 
 
 # --- Gradients -------------------------------------------------------------------

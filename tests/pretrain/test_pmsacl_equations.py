@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from thesislib.nn import pretext
 from thesislib.pretrain import pmsacl
 
 A, V, N, D = 3, 2, 4, 5
@@ -139,7 +140,7 @@ def test_swapping_views_or_images_or_rotating_features_changes_nothing(z):
 
 
 def test_blind_classifier_costs_the_log_of_the_classes():
-    loss = pmsacl.augmentation_loss(torch.zeros(A, V, N, A))
+    loss = pretext.augmentation_loss(torch.zeros(A, V, N, A))
 
     assert loss.item() == pytest.approx(math.log(A))
 
@@ -147,8 +148,8 @@ def test_blind_classifier_costs_the_log_of_the_classes():
 def test_augmentation_loss_expects_class_n_in_row_n():
     logits = 50 * torch.eye(A)[:, None, None].expand(A, V, N, A)
 
-    assert pmsacl.augmentation_loss(logits).item() == pytest.approx(0, abs=1e-6)
-    assert pmsacl.augmentation_loss(logits.flip(0)).item() > 10
+    assert pretext.augmentation_loss(logits).item() == pytest.approx(0, abs=1e-6)
+    assert pretext.augmentation_loss(logits.flip(0)).item() > 10
 
 
 def test_augmentation_loss_is_cross_entropy(z):
@@ -156,11 +157,11 @@ def test_augmentation_loss_is_cross_entropy(z):
     classes = torch.arange(A).repeat_interleave(V * N)
     expected = torch.nn.functional.cross_entropy(logits.reshape(-1, A), classes)
 
-    torch.testing.assert_close(pmsacl.augmentation_loss(logits), expected)
+    torch.testing.assert_close(pretext.augmentation_loss(logits), expected)
 
 
 def test_blind_position_classifier_costs_the_log_of_eight():
-    loss = pmsacl.position_loss(torch.zeros(6, 8), torch.arange(6))
+    loss = pretext.position_loss(torch.zeros(6, 8), torch.arange(6))
 
     assert loss.item() == pytest.approx(math.log(8))
 

@@ -118,26 +118,6 @@ def test_an_instance_is_a_patch_and_its_lesions_are_as_large_as_it_allows():
     assert 4 <= sides.max() <= 8  # of 16 px; of 32 they would reach 16
 
 
-@pytest.mark.parametrize(
-    ("config", "instance", "pair"), [(TINY, 32, 4), (PATCHES, 16, 16)]
-)
-def test_pairs_are_cut_from_whole_images(monkeypatch, bank, config, instance, pair):
-    cuts, position_pairs = [], pmsacl.position_pairs
-
-    def spy(images, patch_size, generator):
-        cuts.append((images, patch_size))
-        return position_pairs(images, patch_size, generator)
-
-    monkeypatch.setattr(pmsacl, "position_pairs", spy)
-    model, generator = model_of(config, PMSACL), torch.Generator().manual_seed(0)
-    seen, images = sizes_seen(model), bank.sample(5, generator)
-    pmsacl.losses(model, images, config, generator)
-
-    ((cut, patch_size),) = cuts
-    assert torch.equal(cut, images) and patch_size == pair
-    assert seen == [(40, 3, instance, instance), (10, 3, pair, pair)]
-
-
 def test_centres_are_measured_on_patches(bank):
     model, generator = model_of(PATCHES, PMSACL), torch.Generator().manual_seed(0)
     seen = sizes_seen(model)

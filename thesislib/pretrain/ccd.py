@@ -23,19 +23,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from thesislib.augment.position import check_pairs, pair_size, position_pairs
+from thesislib.augment.position import check_pairs, pair_size
 from thesislib.augment.strong import STRONG, StrongAugmentation
 from thesislib.augment.strong_program import PROGRAM
 from thesislib.augment.weak import WeakConfig, weak_view
 from thesislib.errors import InputError
 from thesislib.nn.heads import ProjectionHead
 from thesislib.nn.patches import random_patches
-from thesislib.nn.pretext import (
-    augmentation_loss,
-    keep_statistics,
-    position_classifier,
-    position_loss,
-)
+from thesislib.nn.pretext import augmentation_loss, position_classifier, position_term
 from thesislib.nn.resnet import LEAST_WIDTH, ResNet18
 from thesislib.ranges import RangeError, above, at_least
 from thesislib.training.sgd import SGDConfig, sgd_steps
@@ -337,7 +332,9 @@ def losses(
     if "cla" in config.terms:
         terms["cla"] = augmentation_loss(logits)
     if has_pairs(config):
-        terms["pos"] = _position_term(model, images, config, generator)
+        terms["pos"] = position_term(
+            model, images, config.patch_size, generator, config.pair
+        )
     with torch.no_grad():
         classes = torch.arange(len(logits), device=images.device)
         right = logits.argmax(dim=-1) == classes[:, None, None]
@@ -353,27 +350,6 @@ def has_pairs(config: CCDConfig) -> bool:
     """Whether Eq. (4.4) is among the terms of these instances."""
     on_these = config.pairs_on_images or config.patch_size is not None
     return "pos" in config.terms and on_these
-
-
-def _position_term(
-    model: CCD, images: Tensor, config: CCDConfig, generator: torch.Generator
-) -> Tensor:
-    """Eq. (4.4) on one pair of patches an image.
-
-    The program crops and flips each of the two by itself, after which a label may be
-    wrong; here they stay as they are cut, in all readings. Nor do they enter the
-    running statistics of batch norm, which the detectors need for whole images: half
-    made of 8 px patches, they took the class term from 0.3 in training to 16 on
-    colonoscopy phantoms of 64 px.
-    """
-    patch_size = pair_size(config.patch_size, images.shape[-1])
-    first, second, direction = position_pairs(images, patch_size, generator)
-    with keep_statistics(model):
-        _, seen, _ = model(torch.cat([first, second]))
-    first, second = seen.chunk(2)
-    both = config.pair == "both"
-    pair = torch.cat([first, second], dim=-1) if both else first - second
-    return position_loss(model.position_classifier(pair).float(), direction)
 
 
 def pretrain(model: CCD, bank, config: CCDConfig, loop) -> CCD:

@@ -26,13 +26,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from thesislib.augment.medmix import MedMixConfig
-from thesislib.augment.position import check_pairs, pair_size, position_pairs
+from thesislib.augment.position import check_pairs
 from thesislib.augment.strong import strong_augmentation
 from thesislib.augment.views import views_in_every_class
 from thesislib.augment.weak import WeakConfig
 from thesislib.nn.heads import ProjectionHead
 from thesislib.nn.patches import random_patches
-from thesislib.nn.pretext import augmentation_loss, position_classifier, position_loss
+from thesislib.nn.pretext import augmentation_loss, position_classifier, position_term
 from thesislib.nn.resnet import LEAST_WIDTH, ResNet18
 from thesislib.ranges import RangeError, above, at_least, within
 from thesislib.training.schedule import steps_of
@@ -336,7 +336,7 @@ def losses(
     if "aug" in config.terms:
         terms["aug"] = augmentation_loss(logits)
     if "pos" in config.terms and not warming_up:
-        terms["pos"] = _position_term(model, images, config, generator)
+        terms["pos"] = position_term(model, images, config.patch_size, generator)
     with torch.no_grad():
         classes = torch.arange(config.num_classes, device=images.device)
         right = logits.argmax(dim=-1) == classes[:, None, None]
@@ -346,21 +346,6 @@ def losses(
             "accuracy": right.float().mean(),
         }
     return terms, diagnostics
-
-
-def _position_term(
-    model: PMSACL, images: Tensor, config: PMSACLConfig, generator: torch.Generator
-) -> Tensor:
-    """Eq. (5.9) on one pair of patches an image.
-
-    Chapter 4's code crops and flips each of the two by itself, after which a label may
-    be wrong; here they stay as they are cut.
-    """
-    patch_size = pair_size(config.patch_size, images.shape[-1])
-    first, second, direction = position_pairs(images, patch_size, generator)
-    _, seen, _ = model(torch.cat([first, second]))
-    pair = torch.cat(seen.chunk(2), dim=-1)  # (N, 2 D)
-    return position_loss(model.position_classifier(pair).float(), direction)
 
 
 @torch.no_grad()
