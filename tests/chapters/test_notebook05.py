@@ -10,6 +10,7 @@ import pytest
 from tests.chapters.frozen import same_rows
 from tests.chapters.notebooks import html_of
 from thesislib import paths, runs
+from thesislib.study.floors import FOLLOWED
 from thesislib.training import progress
 
 pytestmark = pytest.mark.xdist_group("chapter05")  # one process runs the chapter
@@ -62,6 +63,18 @@ def test_its_rows_are_those_of_before(executed):
     _, record, _ = executed
 
     same_rows(record, "05 covidx")
+
+
+def test_what_scores_follow_is_recomputed(executed):
+    """Of every detector and of every variant of the diagnosis, with every floor."""
+    _, record, findings = executed
+    rows = [row for row in record["rows"] if row["metric"] == "rank correlation"]
+
+    followed = {(row["row"], row["setting"].get("variant")) for row in rows}
+    assert ("pmsacl-padim", "the-text-to-the-letter") in followed
+    assert len(rows) == len(followed) * len(FOLLOWED)
+    assert all(-1 <= row["value"] <= 1 and row["n"] == 24 for row in rows)
+    assert not any("rank correlation" in finding.text for finding in findings)
 
 
 def test_every_row_says_phantom_and_names_its_table(executed):

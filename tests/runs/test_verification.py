@@ -1,6 +1,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from tests.runs.toy import chapter
@@ -90,8 +91,6 @@ def sealed(once, tmp_path):
 
 def one_class_run(apart):
     """A sealed run of three classes whose test images are shared, or are not."""
-    import numpy as np
-
     from tests.runs.toy import Toy
     from thesislib.metrics import classes
 
@@ -124,10 +123,29 @@ def test_classes_of_a_benchmark_and_their_mean_are_recomputed(apart):
     assert "auc@lag/1 has ci_low 0.1" in wrong and "auc@lag has ci_low 0.1" in wrong
 
 
+@pytest.mark.parametrize("labels", [0, 1], ids=["normal", "abnormal"])
+def test_a_rank_correlation_is_recomputed_on_normal_images_alone(labels):
+    from tests.runs.toy import Toy
+    from thesislib.metrics.ranks import rank_correlation
+
+    run = runs.start(Toy, {"seed": labels})
+    truth, random = run.data.labels, np.random.default_rng(0)
+    scores, floor = random.normal(size=(2, len(truth)))
+    run.add_scores("igd", {"variant": "a"}, run.data.ids, truth, scores)
+    run.add_scores("nn-statistics", {}, run.data.ids, truth, floor)
+    among = rank_correlation(scores[truth == labels], floor[truth == labels])
+    setting = {"variant": "a", "floor": "nn-statistics"}
+    run.add_row(None, "igd", setting, "rank correlation", *among)
+    run.finish()
+
+    if labels == 0:
+        assert "1 of 1 rows recomputed" in found(run.folder)["agrees"]
+    else:
+        assert "rank correlation has value" in found(run.folder)["wrong"]
+
+
 def test_an_accuracy_by_class_is_recomputed_at_one_half_and_nowhere_else():
     """The accuracy of chapter 5, at a threshold chosen on images, would be another."""
-    import numpy as np
-
     from tests.runs.toy import Toy
     from thesislib.metrics import accuracy, image
 
@@ -154,8 +172,6 @@ def test_an_accuracy_by_class_is_recomputed_at_one_half_and_nowhere_else():
 
 def test_pixel_aurocs_of_classes_and_their_mean_are_recomputed():
     """Tables A.5 and 6.3: the mean over images of each class, then over classes."""
-    import numpy as np
-
     from tests.runs.toy import Toy
     from thesislib.metrics import per_image
 

@@ -7,6 +7,7 @@ numbers and the modules only: its scores and histograms did not come along.
 """
 
 import json
+import math
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ PIXEL = {  # metric of a row: method of `PixelHistogram`
     "pro": "pro",
 }
 CONTRAST = "auc difference"  # of a row minus the row that its setting names
+FOLLOWED = "rank correlation"  # of a row's scores with the floor its setting names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,6 +193,8 @@ def _metrics(folder: Path, record: dict[str, Any]) -> tuple[list[str], list[str]
             again = _all_abnormal(all_images)
         elif metric == CONTRAST and all(pair := _compared(row, scores.keys())):
             again = _contrast(*pair, scores)
+        elif metric == FOLLOWED and all(pair := _ranked(row, scores)):
+            again = _rank_correlation(*pair)
         else:
             absent.append(name(row))
             continue
@@ -314,6 +318,24 @@ def _contrast(
         "ci_low": contrast.ci_low,
         "ci_high": contrast.ci_high,
     }
+
+
+def _ranked(row: dict[str, Any], scores: dict[Key, Any]) -> list[dict[str, Any]]:
+    """Scores of a row and of the floor that it follows."""
+    setting = dict(row["setting"])
+    floor = (setting.pop("floor"), "{}")
+    own = (row["row"], records.canonical(setting))
+    return [scores.get(key, {}) for key in (own, floor)]
+
+
+def _rank_correlation(
+    own: dict[str, Any], floor: dict[str, Any]
+) -> dict[str, float | None]:
+    from thesislib.metrics.ranks import rank_correlation
+
+    normal = own["labels"] == 0
+    found = rank_correlation(own["scores"][normal], floor["scores"][normal])
+    return found._asdict() if found else {"value": math.nan}
 
 
 def _same(recorded: float | None, now: float) -> bool:

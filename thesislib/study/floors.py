@@ -1,6 +1,7 @@
 """What no method may be proud of: naive baselines on the same images."""
 
 import hashlib
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -11,8 +12,10 @@ from thesislib.datasets import baselines, phantoms
 from thesislib.detectors.scales import Detector, Scores
 from thesislib.metrics import image
 from thesislib.metrics.image import Estimate
+from thesislib.metrics.ranks import LEAST, rank_correlation
 from thesislib.report.tables import beside
-from thesislib.study.method import Method
+from thesislib.study.html import estimate_html, table_html
+from thesislib.study.method import Method, detect
 from thesislib.study.task import Task, data_of
 from thesislib.study.units import IMAGE
 
@@ -26,6 +29,7 @@ FLOORS = {  # row key of a naive baseline: what it is
     "logistic-statistics": "logistic regression on statistics, with labels",
     "cnn-ceiling": "small network trained on labelled phantoms",
 }
+FOLLOWED = ("nn-statistics", "nn-thumbnails-16", "edge-oracle")  # by scores of methods
 FEATURES = {  # of the one-class nearest neighbours
     "nn-statistics": baselines.statistics_features,
     "nn-thumbnails-16": partial(baselines.thumbnails, size=16),
@@ -80,13 +84,19 @@ def rows(run) -> dict[str, Estimate]:
         Row key -> AUROC; `all-abnormal` -> F1.
     """
     data = run.data
-    keys = [k for k in FLOORS if k != "cnn-ceiling" or data.source == "phantom"]
     with run.stage("naive baselines"):
-        scores = run.once("floors", lambda: {k: floor(run, data, k) for k in keys})
-    found = {key: IMAGE.add(run, data, key, scores[key])["auc"] for key in keys}
+        scores = _scores(run)
+    found = {key: IMAGE.add(run, data, key, of)["auc"] for key, of in scores.items()}
     f1 = image.f1_all_abnormal(data.test_labels)
     run.add_row(None, "all-abnormal", {}, "f1", f1, n=len(data.test_labels))
     return found | {"all-abnormal": Estimate(f1, f1, f1, len(data.test_labels))}
+
+
+def _scores(run) -> dict[str, np.ndarray]:
+    """Scores of all floors of a dataset that is one class, computed once."""
+    data = run.data
+    keys = [k for k in FLOORS if k != "cnn-ceiling" or data.source == "phantom"]
+    return run.once("floors", lambda: {k: floor(run, data, k) for k in keys})
 
 
 def table(run) -> str:
@@ -104,6 +114,38 @@ def table(run) -> str:
         title="Baselines that know nothing of lesions.",
     )
     return f"{html}<p>Calling every test image abnormal has an F1 of {f1:.3f}.</p>"
+
+
+def followed(run, methods: Sequence[Method]) -> str:
+    """Which floors the scores of methods follow, on normal test images alone.
+
+    A rank correlation near 1 says that a method is a meter of that floor, whatever it
+    was trained for; normal images alone, since a score that finds lesions agrees with
+    a floor that finds them, too. The edge strength has the direction that test labels
+    give it, which does not order normal images otherwise.
+    """
+    if getattr(run.data, "class_names", None):
+        return ""
+    normal, of_floors = run.data.test_labels == 0, _scores(run)
+    if normal.sum() < LEAST:
+        return f"<p>Fewer than {LEAST} normal test images: nothing to rank.</p>"
+    lines = []
+    for method in methods:
+        scores, cells = detect(run, method).scores[normal], []
+        for key in FOLLOWED:
+            found = rank_correlation(scores, of_floors[key][normal])
+            cells.append("–" if found is None else estimate_html(found))
+            if found is not None:
+                setting = {**method.setting, "floor": key}
+                run.add_row(None, method.key, setting, "rank correlation", *found)
+        lines.append((method.label, *cells))
+    return table_html(
+        "Rank correlation of scores with those of the floors, normal test images "
+        "alone; 95 % intervals.",
+        ("method", *(FLOORS[key] for key in FOLLOWED)),
+        lines,
+        run,
+    )
 
 
 def _ceiling(run, test: np.ndarray) -> np.ndarray:

@@ -44,6 +44,10 @@ class Variant:
     value: Any
     method: Method
 
+    def as_row(self, name: str) -> Method:
+        """The method under the label and the setting that the variant's row has."""
+        return replace(self.method, label=self.label, setting={name: self.value})
+
 
 def changed(label: str, value: Any, method: Method) -> Variant:
     """A variant whose fitted detector no run keeps: its row key is the method's own."""

@@ -18,7 +18,7 @@ from thesislib import paper
 from thesislib.chapters.ch05_pmsacl.settings import LOSS_TABLE_DATASETS
 from thesislib.pretrain.presets import read_pmsacl
 from thesislib.report.tables import beside
-from thesislib.study import detectors
+from thesislib.study import detectors, floors
 from thesislib.study.detection import Comparison, against_added
 from thesislib.study.detectors import Network
 from thesislib.study.encoders import Encoder, chosen_of, compared, encoder_of
@@ -238,8 +238,11 @@ def diagnosis(run) -> list[Variant]:
 
 def diagnosis_table(run) -> str:
     """What becomes of the literal recipe, one change at a time."""
-    title = "Variants of the recipe at equal steps"
-    return compare(run, diagnosis(run), "variant", title)
+    title, variants = "Variants of the recipe at equal steps", diagnosis(run)
+    html = compare(run, variants, "variant", title)
+    if len(variants) < 2:
+        return html
+    return html + floors.followed(run, [v.as_row("variant") for v in variants])
 
 
 def strong(run) -> list[Variant]:
