@@ -395,7 +395,6 @@ def test_readings_have_names():
     assert (code.tokens, code.depth, code.weight_decay) == ("channels", 6, 5e-3)
     assert (thesis.tokens, thesis.depth, thesis.weight_decay) == ("snippets", 12, 5e-4)
     assert (thesis.num_steps, thesis.epochs) == (None, 200)
-    assert read(replace(ctmil.PAPER, num_steps=7), "thesis").num_steps == 7
     with pytest.raises(InputError, match="allowed are fixed, thesis and code"):
         read(ctmil.PAPER, "scaled")
 

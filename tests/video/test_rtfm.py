@@ -422,8 +422,7 @@ def test_what_a_row_of_table_8_5_sets():
 
 
 def test_readings_have_names_and_the_thesis_trains_for_passes():
-    assert read(rtfm.PAPER, "thesis").num_steps is None
-    assert read(rtfm.SMALL, "thesis").num_steps == rtfm.SMALL.num_steps
+    assert mil.steps_of(read(rtfm.PAPER, "thesis"), 810) == 50 * 25
     assert read(rtfm.SMALL, "scaled") == rtfm.SMALL
     with pytest.raises(InputError, match="allowed are scaled, thesis and code"):
         read(rtfm.PAPER, "paper")

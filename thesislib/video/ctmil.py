@@ -131,7 +131,6 @@ def read(config: CTMILConfig, reading: str) -> CTMILConfig:
             dropout=0.7,
         )
     if reading == "thesis":
-        printed = config.num_steps == PAPER.num_steps
         return replace(
             config,
             pairs="all",
@@ -150,7 +149,7 @@ def read(config: CTMILConfig, reading: str) -> CTMILConfig:
             ranking_dropout=0.0,
             weight_decay=5e-4,
             epochs=200,
-            num_steps=None if printed else config.num_steps,
+            num_steps=None,
         )
     raise InputError(f"reading is {reading}; allowed are fixed, thesis and code.")
 

@@ -118,7 +118,7 @@ def read(config: RTFMConfig, reading: str) -> RTFMConfig:
             sparse=8e-5,
             sparsity="sum",
             weight_decay=5e-4,
-            num_steps=None if config.num_steps == PAPER.num_steps else config.num_steps,
+            num_steps=None,
         )
     raise InputError(f"reading is {reading}; allowed are scaled, thesis and code.")
 

@@ -1,0 +1,1 @@
+"""Chapter 9: CTMIL, weakly supervised polyp detection in colonoscopy videos."""
