@@ -49,6 +49,21 @@ def data_check(given: argparse.Namespace) -> int:
     return 0 if usable else 1
 
 
+def features(given: argparse.Namespace) -> int:
+    """Turn videos or folders of frames into features of snippets."""
+    from thesislib.training.progress import reporter
+    from thesislib.video.features import describer, extract
+
+    lengths = {} if given.snippet is None else {"snippet": given.snippet}
+    if given.stride is not None:
+        lengths["stride"] = given.stride
+    describe = describer(given.features, given.weights, given.crops, **lengths)
+    source, target = (Path(p).expanduser() for p in (given.source, given.target))
+    made = extract(source, target, describe, reporter("videos"))
+    print(f"{made} videos were described, features are in {target}.")
+    return 0
+
+
 def data_fetch(given: argparse.Namespace) -> int:
     """Download a dataset that anyone may download, and check it."""
     from thesislib.datasets import fetch
@@ -181,6 +196,19 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="of videos: read features in pickles, by a restricted unpickler",
     )
+    describe = _add(data_commands, "features", features)
+    describe.add_argument("source", metavar="VIDEOS", help="video files, or frames")
+    describe.add_argument("target", metavar="FEATURES", help="folder for .npy files")
+    describe.add_argument(
+        "--features",
+        default="motion",
+        help="motion (the default), motion+appearance, r3d_18, mc3_18, r2plus1d_18 or "
+        "i3d_r50",
+    )
+    describe.add_argument("--weights", default="", help="file, of a network")
+    describe.add_argument("--crops", type=int, default=10, help="1, 5 or 10")
+    describe.add_argument("--snippet", type=int, help="frames a snippet")
+    describe.add_argument("--stride", type=int, help="frames between snippets")
     fetch = _add(data_commands, "fetch", data_fetch)
     fetch.add_argument("dataset", metavar="DATASET", help="mnist, fmnist or cifar10")
     fetch.add_argument(

@@ -74,7 +74,8 @@ class VideoOptions:
         ground_truth: One of `GROUND_TRUTHS`, for UCF-Crime.
         allow_pickle: Read features in pickles, by a restricted unpickler.
         annotations: Folder with the lists, where they lie apart from the features.
-        snippet: Frames a snippet, for `video-folder`; official features have 16.
+        snippet: Frames a snippet, for features in `video-folder` that do not say it
+            themselves; official ones have 16.
         frames_per_second: Of `video-folder`.
     """
 
@@ -118,9 +119,9 @@ class VideoReader(Reader):
     frames_per_second: ClassVar[float]
     form: ClassVar[str] = "features"
 
-    def snippet(self, options: VideoOptions) -> int:
-        """Frames a snippet of features that lie ready."""
-        return 16
+    def steps(self, folder: Path, options: VideoOptions) -> tuple[int, int]:
+        """Frames a snippet of features that lie ready, and from one to the next."""
+        return 16, 16
 
     @abstractmethod
     def listing(self, folder: Path, options: VideoOptions) -> VideoListing:

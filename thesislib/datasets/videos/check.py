@@ -42,7 +42,8 @@ def check(reader: VideoReader, folder: Path, options: VideoOptions) -> tuple[str
         same = "the same" if found == reader.published else "data are partial"
         lines.append(f"published  {_counts(reader.published)} ({same})")
     lengths, facts, problems = _features(listing, options)
-    facts += _labels(reader, listing, lengths, options, problems)
+    steps = reader.steps(folder, options)
+    facts += _labels(reader.title, listing, lengths, steps, problems)
     problems += [f"no {part} videos" for part, number in found.items() if not number]
     lines += facts
     lines += [f"note       {note}" for note in listing.notes]
@@ -95,19 +96,19 @@ def _features(
 
 
 def _labels(
-    reader: VideoReader,
+    title: str,
     listing: VideoListing,
     lengths: dict[str, int],
-    options: VideoOptions,
+    steps: tuple[int, int],
     problems: list[str],
 ) -> list[str]:
     """Facts on the labels of frames; what is wrong is added to `problems`."""
-    snippet = reader.snippet(options)
+    snippet, stride = steps
     tested = [v for v in listing.videos if v.split == "test" or listing.draws]
     parts = []
     try:
         if listing.vector:
-            vector = arrays.read_vector(listing.vector, reader.title)
+            vector = arrays.read_vector(listing.vector, title)
             if all(video.id in lengths for video in tested):
                 numbers = [lengths[video.id] for video in tested]
                 parts = truth.of_vector(vector, tested, numbers, snippet)
@@ -120,8 +121,8 @@ def _labels(
         problems.append(str(error))
     for video in () if listing.vector else tested:
         try:
-            if (number := _num_snippets(video, lengths, snippet)) is not None:
-                parts.append(truth.of_video(video, number, snippet, snippet))
+            if (number := _num_snippets(video, lengths, stride)) is not None:
+                parts.append(truth.of_video(video, number, snippet, stride))
         except InputError as error:
             problems.append(str(error))
     events = sum(len(video.events) for video in tested)
@@ -134,10 +135,10 @@ def _labels(
     return facts
 
 
-def _num_snippets(video: Video, lengths: dict[str, int], snippet: int) -> int | None:
+def _num_snippets(video: Video, lengths: dict[str, int], stride: int) -> int | None:
     """Snippets of a video, also of frames that are not described yet."""
     if video.form == "frames":
-        return video.num_frames and -(-video.num_frames // snippet)
+        return video.num_frames and -(-video.num_frames // stride)
     return lengths.get(video.id)
 
 

@@ -1,5 +1,6 @@
 """Anyone's videos, as features, frames or video files."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from thesislib.datasets.videos.base import (
 )
 from thesislib.errors import InputError
 
+FEATURES = "features.json"  # how the features of a folder were made
 _EVENTS = "events.csv"
 
 
@@ -25,7 +27,8 @@ class VideoFolder(VideoReader):
     (T, D) or (T, C, D), a folder of frames, or a video file; all videos are of one
     sort. Optional is `events.csv` with the columns video, start and end, one line an
     event of a test video: its first frame and its last, counted from 0, last included.
-    Without it every frame of an abnormal test video counts as abnormal.
+    Without it every frame of an abnormal test video counts as abnormal. Features made
+    by `thesislib data features` say in `features.json` how long a snippet is.
 
     Licence and counts are the owner's affair.
     """
@@ -41,8 +44,20 @@ class VideoFolder(VideoReader):
     published = None
     frames_per_second = 0.0  # as `VideoOptions` says
 
-    def snippet(self, options: VideoOptions) -> int:
-        return options.snippet
+    def steps(self, folder: Path, options: VideoOptions) -> tuple[int, int]:
+        """As the extraction wrote it down, else `snippet` of the options."""
+        about = folder / FEATURES
+        if not about.is_file():
+            return options.snippet, options.snippet
+        try:
+            said = json.loads(about.read_text(encoding="utf-8"))
+            snippet, stride = said["snippet"], said["stride"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{about} does not say how many frames a snippet has; extract the "
+                "features again, or remove it and give `snippet`."
+            ) from error
+        return snippet, stride
 
     def locate(self, folder: Path) -> Path | None:
         parts = (folder / "train/normal", folder / "train/abnormal", folder / "test")

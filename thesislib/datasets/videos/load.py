@@ -51,7 +51,7 @@ def load(
             f"{located.reader.title} are frames; give `describe`, which makes features "
             "of them (see video/features.py)."
         )
-    snippet = stride = located.reader.snippet(located.options)
+    snippet, stride = located.reader.steps(located.folder, located.options)
     if frames:
         if len(frames) < len(videos):
             raise InputError(
