@@ -11,7 +11,7 @@ from sklearn.metrics import (
 
 from thesislib.errors import InputError
 from thesislib.metrics import video
-from thesislib.metrics.video import VideoScores, alarms, evaluate, frame_scores
+from thesislib.metrics.video import VideoScores, alarms, compare, evaluate, frame_scores
 
 
 @pytest.fixture(params=["distinct", "tied"])
@@ -193,6 +193,24 @@ def test_what_a_run_keeps_gives_the_same_numbers_again(made):
     assert again.evaluate(seed=3, num_bootstrap=100) == whole.evaluate(
         seed=3, num_bootstrap=100
     )
+
+
+def test_a_contrast_is_the_difference_with_an_interval_for_the_pair(made):
+    labels, _ = made
+    rng = np.random.default_rng(0)
+    scores = [rng.normal(size=-(-len(one) // 16)) for one in labels]
+    better = [s + label[::16] for s, label in zip(scores, labels, strict=True)]
+    first, second = (VideoScores(scores=s, labels=labels) for s in (better, scores))
+
+    found = compare(first, second, num_bootstrap=400)
+
+    values = [one.evaluate(0, num_bootstrap=2)["ap"].value for one in (first, second)]
+    assert found["ap"].difference == pytest.approx(values[0] - values[1])
+    assert found["auc"].ci_low <= found["auc"].difference <= found["auc"].ci_high
+    nothing = compare(first, first, num_bootstrap=100)["auc"]
+    assert tuple(vars(nothing).values()) == (0, 0, 0, 1)
+    with pytest.raises(InputError, match="same frame labels"):
+        compare(first, VideoScores(scores=scores[:5], labels=labels[:5]))
 
 
 @pytest.mark.parametrize("num_frames", [31, 80])

@@ -1,9 +1,10 @@
 """Recomputing what sealed runs say.
 
 Of each run: the seal, the hashes of its files, the published numbers beside its
-rows, the image metrics from `scores.csv`, the pixel metrics from `histograms.npz`;
-and which modules have changed since. Of a recorded run the seal, the published
-numbers and the modules only: its scores and histograms did not come along.
+rows, the image metrics from `scores.csv`, the metrics of pixels and of the frames of
+videos from `histograms.npz`; and which modules have changed since. Of a recorded run
+the seal, the published numbers and the modules only: its scores and histograms did not
+come along.
 """
 
 import json
@@ -29,6 +30,11 @@ PIXEL = {  # metric of a row: method of `PixelHistogram`
     "fpr95": "fpr95",
     "pro": "pro",
 }
+VIDEO = (  # of frames, from the scores of snippets
+    *("auc", "ap", "ap_trapezoid", "auc_abnormal"),
+    *("false_alarms_per_hour", "latency"),
+)
+DIFFERENCE = " difference"  # of a row of frames minus another one
 CONTRAST = "auc difference"  # of a row minus the row that its setting names
 FOLLOWED = "rank correlation"  # of a row's scores with the floor its setting names
 
@@ -185,6 +191,14 @@ def _metrics(folder: Path, record: dict[str, Any]) -> tuple[list[str], list[str]
             again = _of_images(histograms[each])
         elif metric == "pixel_auc" and (several := _each_class(row, histograms)):
             again = _over_classes(several)
+        elif frames := _frame_keys(row, histograms):
+            for key in frames:
+                if ("video", key) not in known:
+                    scored = _video_metrics(histograms[key], record["seed"])
+                    known["video", key] = scored
+            again = _of_frames(row, [known["video", key] for key in frames])
+        elif metric.endswith(DIFFERENCE) and (pair := _pair(row, histograms)):
+            again = _of_pair(metric, [histograms[key] for key in pair], record["seed"])
         elif metric in PIXEL and pixels in histograms:
             if ("pixel", pixels) not in known:
                 known["pixel", pixels] = _pixel_metrics(histograms[pixels])
@@ -272,6 +286,57 @@ def _of_images(arrays: dict[str, Any]) -> dict[str, Any]:
     return mean_of_images(arrays["aurocs"])._asdict()
 
 
+def _frame_keys(row: dict[str, Any], stored: dict[Key, dict[str, Any]]) -> list[Key]:
+    """Where the snippet scores behind a row stand: its own, or those of its draws."""
+    if row["metric"].partition("@")[0] not in VIDEO:
+        return []
+    own = (row["row"], records.canonical(row["setting"]))
+    if "snippet_scores" in stored.get(own, ()):
+        return [own]
+    found = []
+    for name, setting in stored:
+        rest = json.loads(setting)
+        if rest.pop("draw", None) is not None and (name, rest) == (
+            row["row"],
+            row["setting"],
+        ):
+            found.append((name, setting))
+    return found
+
+
+def _video_metrics(arrays: dict[str, Any], seed: int) -> dict[str, Any]:
+    from thesislib.metrics.video import VideoScores
+
+    return VideoScores.from_arrays(arrays).evaluate(seed)
+
+
+def _of_frames(row: dict[str, Any], draws: list[dict[str, Any]]) -> dict[str, Any]:
+    """A metric of the frames of one test set, or its mean over draws."""
+    from thesislib.metrics.seeds import over_seeds_phantom
+
+    metric = row["metric"].partition("@")[0]
+    if "draw" in row["setting"] or len(draws) == 1:
+        return draws[0][metric]._asdict()
+    mean = over_seeds_phantom([one[metric].value for one in draws])
+    return {"value": mean.value, "ci_low": mean.ci_low, "ci_high": mean.ci_high}
+
+
+def _pair(row: dict[str, Any], stored: dict[Key, dict[str, Any]]) -> list[Key]:
+    """Where the snippet scores of both rows of a contrast stand."""
+    setting = {k: v for k, v in row["setting"].items() if k != "minus"}
+    names = (row["row"], row["setting"].get("minus"))
+    keys = [(one, records.canonical(setting)) for one in names]
+    return keys if all("snippet_scores" in stored.get(key, ()) for key in keys) else []
+
+
+def _of_pair(metric: str, pair: list[dict[str, Any]], seed: int) -> dict[str, float]:
+    from thesislib.metrics.video import VideoScores, compare
+
+    contrasts = compare(*map(VideoScores.from_arrays, pair), seed=seed)
+    found = contrasts[metric.removesuffix(DIFFERENCE)]
+    return {"value": found.difference, "ci_low": found.ci_low, "ci_high": found.ci_high}
+
+
 def _unset(scores: dict[Key, Any]) -> dict[str, Any] | None:
     """Scores of some row without a setting, so of all test images."""
     return next((one for key, one in scores.items() if key[1] == "{}"), None)
@@ -339,7 +404,9 @@ def _rank_correlation(
 
 
 def _same(recorded: float | None, now: float) -> bool:
-    return recorded is None or abs(recorded - now) <= TOLERANCE
+    if recorded is None or now is None:
+        return recorded is None
+    return abs(recorded - now) <= TOLERANCE
 
 
 def name(row: dict[str, Any]) -> str:

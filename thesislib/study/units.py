@@ -1,7 +1,8 @@
 """What is judged: images, frames or pixels. Numbers become rows here, and nowhere else.
 
 A unit knows its metrics and intervals, and stores what `runs verify` needs to compute
-them again: scores of images and frames, histograms of pixels.
+them again: scores of images, scores of snippets with labels of frames, histograms of
+pixels.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from thesislib import paper
-from thesislib.metrics import classes, delong, image
+from thesislib.metrics import classes, delong, image, video
 from thesislib.metrics.delong import Contrast
 from thesislib.metrics.image import Estimate
 from thesislib.metrics.pixel import PixelHistogram
+from thesislib.metrics.seeds import SeedEstimate, over_seeds_phantom
+from thesislib.metrics.video import VideoScores
 
 Tables = Sequence[str | None]
 
@@ -32,8 +35,7 @@ class Unit:
     metrics: tuple[str, ...]
 
     def estimates(self, run, data, scores: np.ndarray) -> dict[str, Estimate]:
-        """Metrics with intervals by bootstrap; patients, or a video's frames, stay
-        together."""
+        """Metrics with intervals by bootstrap; images of a patient stay together."""
         return image.evaluate(
             data.test_labels,
             scores,
@@ -71,7 +73,120 @@ class Unit:
 IMAGE = Unit(
     name="image", metrics=("auc", "ap", "sensitivity", "specificity", "accuracy")
 )
-FRAME = Unit(name="frame", metrics=("auc", "ap"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameUnit(Unit):
+    """Frames of test videos, which have a score a snippet.
+
+    Scores are given as one array (T_v,) a test video of a `VideoDataset`; intervals
+    are by bootstrap over videos.
+    """
+
+    def estimates(self, run, data, scores: Sequence[np.ndarray]) -> dict[str, Estimate]:
+        """Metrics of `metrics.video.evaluate`."""
+        return video_scores(data, scores).evaluate(run.parameters.seed)
+
+    def add(
+        self,
+        run,
+        data,
+        row: str,
+        scores: Sequence[np.ndarray],
+        tables: Tables = (None,),
+        setting: Mapping[str, Any] | None = None,
+    ) -> dict[str, Estimate]:
+        """Record a row's metrics, and the snippet scores and frame labels behind them.
+
+        Args:
+            data: What was judged, a `VideoDataset`.
+            row: Row key.
+            scores: (T_v,) of each test video, larger is more abnormal.
+            tables: Published tables that may print the row; None for rows of ours.
+            setting: What tells rows of one key apart.
+        """
+        setting, judged = setting or {}, video_scores(data, scores)
+        found = judged.evaluate(run.parameters.seed)
+        run.add_histograms(row, setting, judged.to_arrays())
+        for table in printing(tables, row, setting):
+            for metric in self.metrics:
+                if metric in found:
+                    name = as_printed(table, metric, run.parameters.dataset)
+                    run.add_row(table, row, setting, name, *found[metric])
+        return found
+
+    def add_draws(
+        self,
+        run,
+        datas: Sequence,
+        row: str,
+        scores: Sequence[Sequence[np.ndarray]],
+        tables: Tables = (None,),
+        setting: Mapping[str, Any] | None = None,
+    ) -> dict[str, SeedEstimate]:
+        """Record the mean over draws of training videos, and each draw as `add` does.
+
+        The draws share videos, so they are no independent observations: Student's
+        interval says how much the choice of training videos matters, not how a method
+        does on others.
+
+        Args:
+            datas: One a draw, at least five.
+            scores: As in `add`, one list a draw.
+        """
+        setting = setting or {}
+        each = [
+            self.add(run, data, row, one, setting={**setting, "draw": draw})
+            for draw, (data, one) in enumerate(zip(datas, scores, strict=True))
+        ]
+        found = {
+            metric: over_seeds_phantom([one[metric].value for one in each])
+            for metric in self.metrics
+            if all(metric in one for one in each)
+        }
+        for table in printing(tables, row, setting):
+            for metric, mean in found.items():
+                name = as_printed(table, metric, run.parameters.dataset)
+                ends = (mean.value, mean.ci_low, mean.ci_high)
+                run.add_row(table, row, setting, name, *ends, len(each))
+        return found
+
+    def add_contrast(
+        self, run, data, row: str, minus: str, first, second, setting=None
+    ) -> dict[str, Contrast]:
+        """Record one row's AUC and AP minus another's on the same videos.
+
+        Args:
+            data: What was judged, a `VideoDataset`.
+            row: Row key whose metrics the other's are taken from.
+            minus: The other row key, recorded under the same setting.
+            first: Scores of `row`, as in `add`.
+            second: Scores of `minus`.
+            setting: Of both rows.
+        """
+        judged = [video_scores(data, scores) for scores in (first, second)]
+        found = video.compare(*judged, seed=run.parameters.seed)
+        number = sum(map(len, data.test_frame_labels))
+        for metric, one in found.items():
+            ends = (one.difference, one.ci_low, one.ci_high)
+            where = {**(setting or {}), "minus": minus}
+            run.add_row(None, row, where, f"{metric} difference", *ends, number)
+        return found
+
+
+def video_scores(data, scores: Sequence[np.ndarray]) -> VideoScores:
+    """Snippet scores of all test videos with the labels of their frames."""
+    return VideoScores(
+        scores=[np.asarray(one, dtype=np.float64) for one in scores],
+        labels=data.test_frame_labels,
+        snippet=data.snippet,
+        stride=data.stride,
+        frames_per_second=data.frames_per_second,
+        names=data.test_ids,
+    )
+
+
+FRAME = FrameUnit(name="frame", metrics=video.METRICS)
 PIXELS = {  # metric of all pixels of all test images -> method of `PixelHistogram`
     "pixel_auc": "auroc",
     "pixel_ap": "ap",
