@@ -231,7 +231,10 @@ def batches(
                 f"network is for {model.num_features}."
             )
     optimizer = optimizer or torch.optim.Adam(
-        model.parameters(), lr=config.lr, weight_decay=config.weight_decay
+        model.parameters(),
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+        fused=True,  # a tenth of a small step
     )
     num_steps = steps_of(config, max(len(bank) for bank in banks.values()))
     model.train()
