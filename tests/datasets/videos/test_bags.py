@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from thesislib.datasets.videos import bags
 from thesislib.datasets.videos.bags import Bags, SnippetBank, segments
 from thesislib.errors import InputError
 
@@ -45,7 +46,9 @@ def features():
     return np.arange(7 * 32 * 2 * 3, dtype=np.float16).reshape(7, 32, 2, 3)
 
 
-def test_a_batch_holds_whole_videos_as_crops_by_time(features):
+@pytest.mark.parametrize("large", [1, 2**15])
+def test_a_batch_holds_whole_videos_as_crops_by_time(features, large, monkeypatch):
+    monkeypatch.setattr(bags, "_LARGE", large)
     bank = SnippetBank(features)
 
     batch = bank.take([4, 1])
@@ -78,18 +81,18 @@ def test_the_bank_takes_no_copy_of_what_it_is_given(features):
 
 
 def test_fewer_abnormal_videos_lie_within_more_and_normal_ones_stay(features):
-    bags = Bags(SnippetBank(features), SnippetBank(features))
+    both = Bags(SnippetBank(features), SnippetBank(features))
 
-    few, more = bags.fewer_abnormal(2, seed=0), bags.fewer_abnormal(4, seed=0)
+    few, more = both.fewer_abnormal(2, seed=0), both.fewer_abnormal(4, seed=0)
 
     names = [
         set(b.abnormal.take(range(len(b.abnormal)))[:, 0, 0, 0].tolist())
         for b in (few, more)
     ]
     assert [len(n) for n in names] == [2, 4] and names[0] < names[1]
-    assert few.normal is bags.normal
+    assert few.normal is both.normal
     with pytest.raises(InputError, match="there are 1 to 7"):
-        bags.fewer_abnormal(8, seed=0)
+        both.fewer_abnormal(8, seed=0)
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((2, 32, 3)), np.zeros((2, 32, 1, 3))])

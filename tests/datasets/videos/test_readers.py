@@ -13,6 +13,7 @@ from thesislib.datasets import check, registry
 from thesislib.datasets.videos import ucsd_ped
 from thesislib.datasets.videos.base import VideoOptions
 from thesislib.errors import InputError
+from thesislib.metrics import video
 
 
 def load(name, top, describe=None, **options):
@@ -555,3 +556,26 @@ def test_real_frames_of_ucsd_ped2(real_data):
     assert ok
     assert "frames     4,560 in 28 folders, 120 to 180 each" in report
     assert "labels     4,560 frames of 28 videos, 1,648 abnormal" in report
+
+
+class Counted:
+    """One number a snippet, without looking at a frame."""
+
+    snippet, stride, about = 8, 4, {"name": "counted"}
+
+    def __call__(self, files):
+        return np.zeros(((len(files) - 8) // 4 + 1, 1, 1))
+
+
+def test_telling_ped2s_clips_apart_is_nearly_all_of_its_weak_protocol(real_data):
+    """Without looking at a frame: every frame of a test clip abnormal, mean of draws."""
+    data = load("ucsdped2", real_data("ucsd_ped2_180"), Counted())
+    aucs = []
+    for draw in range(10):
+        one = data.drawn(draw)
+        scores = [
+            np.full(len(frames), one.labels[v])
+            for v, frames in zip(one.test, one.test_frame_labels, strict=True)
+        ]
+        aucs.append(video.auc(one.test_frame_labels, scores))
+    assert np.mean(aucs) == pytest.approx(0.962, abs=0.001)

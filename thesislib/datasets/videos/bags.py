@@ -14,6 +14,7 @@ from thesislib.datasets.bank import MEMORY_FRACTION, draw_batch, free_memory
 from thesislib.errors import InputError
 
 SEGMENTS = 32  # a training bag, thesis Section 8.4.3
+_LARGE = 2**15  # numbers a video, from which on the CPU converts one video at a time
 
 
 def segments(snippets: np.ndarray, num_segments: int = SEGMENTS) -> np.ndarray:
@@ -125,6 +126,11 @@ class SnippetBank:
     def take(self, indices: Tensor | Sequence[int]) -> Tensor:
         """Videos by index, (B, C, T, D), float32, on the device."""
         where = torch.as_tensor(indices, device=self._features.device)
+        if self.device.type == "cpu" and self._features[0].numel() >= _LARGE:
+            batch = torch.empty(len(where), *self._features[0].transpose(0, 1).shape)
+            for place, video in zip(batch, where.tolist(), strict=True):
+                place.copy_(self._features[video].transpose(0, 1))
+            return batch
         chosen = self._features.index_select(0, where)  # (B, T, C, D)
         if not self.resident:
             chosen = chosen.to(self.device)

@@ -31,11 +31,22 @@ def magnitude(data: VideoDataset) -> Scores:
 
 def nearest_neighbours(data: VideoDataset, number: int = NEIGHBOURS) -> Scores:
     """Mean distance to the nearest snippets of normal training videos."""
+    known = np.concatenate([_snippets(data, v) for v in data.train(0)])
+    return [distances(known, _snippets(data, v), number) for v in data.test]
+
+
+def distances(known: np.ndarray, asked: np.ndarray, number: int) -> np.ndarray:
+    """Mean distance of each row to its nearest rows of `known`, (M,).
+
+    Args:
+        known: (N, D).
+        asked: (M, D).
+        number: Rows to average over, at most N.
+    """
     from sklearn.neighbors import NearestNeighbors
 
-    known = np.concatenate([_snippets(data, v) for v in data.train(0)])
     model = NearestNeighbors(n_neighbors=min(number, len(known))).fit(known)
-    return [model.kneighbors(_snippets(data, v))[0].mean(axis=1) for v in data.test]
+    return model.kneighbors(asked)[0].mean(axis=1)
 
 
 def pooled_logistic(data: VideoDataset) -> Scores:
