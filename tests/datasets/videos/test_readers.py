@@ -568,7 +568,7 @@ class Counted:
 
 
 def test_telling_ped2s_clips_apart_is_nearly_all_of_its_weak_protocol(real_data):
-    """Without looking at a frame: every frame of a test clip abnormal, mean of draws."""
+    """Every frame of a test clip called abnormal, mean over the ten draws."""
     data = load("ucsdped2", real_data("ucsd_ped2_180"), Counted())
     aucs = []
     for draw in range(10):
