@@ -39,12 +39,21 @@ def data_check(given: argparse.Namespace) -> int:
     from thesislib.datasets import check
     from thesislib.datasets.videos.base import VideoOptions
 
-    options = VideoOptions(
+    of_videos = VideoOptions(
         ground_truth=given.ground_truth,
         allow_pickle=given.allow_pickle,
-        annotations=str(Path(given.annotations).resolve()) if given.annotations else "",
+        annotations=str(paths.resolve(given.annotations)) if given.annotations else "",
     )
-    report, usable = check.check(given.dataset, given.path, given.patients, options)
+    report, usable = check.check(
+        given.dataset,
+        given.path,
+        given.patients,
+        of_videos,
+        on_bad_image=given.on_bad_image,
+        file_list=given.file_list,
+        grey_range=given.grey_range,
+        lesion_levels=given.lesion_levels,
+    )
     print(report, end="")
     return 0 if usable else 1
 
@@ -178,6 +187,34 @@ def _parser() -> argparse.ArgumentParser:
         default="",
         help="for folder: a regular expression with one group for the patient in a "
         "file's name, a CSV file with the columns file and patient, or dicom",
+    )
+    check.add_argument(
+        "--on-bad-image",
+        choices=("error", "skip"),
+        default="error",
+        help="skip leaves out files that cannot be used",
+    )
+    check.add_argument(
+        "--file-list",
+        metavar="CSV",
+        default="",
+        help="a file with the columns file and split, in place of the split",
+    )
+    check.add_argument(
+        "--grey-range",
+        metavar=("BLACK", "WHITE"),
+        nargs=2,
+        type=float,
+        default=(),
+        help="of files of more than 8 bits; without it their values decide",
+    )
+    check.add_argument(
+        "--lesion-levels",
+        metavar="GREY",
+        nargs="+",
+        type=int,
+        default=(),
+        help="grey levels of masks that are lesions; without it the upper half",
     )
     check.add_argument(
         "--annotations",

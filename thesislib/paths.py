@@ -1,10 +1,14 @@
 """Where things lie: the repository, its data, its results, its cache.
 
-Nothing depends on the current folder, because papermill starts a chapter where
-the shell stands and JupyterLab starts it in `chapters/`.
+One rule for every path to be read that a parameter or a command is given: `~` is a home
+folder, and a relative path is looked for where one stands, then in the companion's
+folder, because papermill starts a chapter where the shell stands and JupyterLab starts
+it in `chapters/`. What the companion finds by itself (`data/`, `results/`, `.cache/`)
+lies in its own folder wherever one stands, and so do relative `THESIS_...` settings.
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from thesislib.errors import InputError
@@ -51,13 +55,59 @@ def cache_dir() -> Path:
 
 
 def resolve(path: str | Path) -> Path:
-    """Absolute form of a path given by the user; relative ones start at `root()`."""
-    path = Path(path).expanduser()
-    return path if path.is_absolute() else root() / path
+    """Absolute form of a path given by the user, to be read.
+
+    A relative one is looked for where one stands, then in the companion's folder. If it
+    is in neither, the last of `places` is returned.
+
+    Raises:
+        InputError: If it begins with the home folder of someone who is not known.
+    """
+    found = places(path)
+    return next((place for place in found if os.path.lexists(place)), found[-1])
+
+
+def places(path: str | Path) -> list[Path]:
+    """Where `resolve` looks for a path, in this order, absolute.
+
+    Raises:
+        InputError: If it begins with the home folder of someone who is not known.
+    """
+    path = _expanded(path)
+    tops = [Path.cwd()]
+    with suppress(InputError):  # installed without the repository
+        tops.append(root())
+    return list(dict.fromkeys(top / path for top in tops))  # one, if absolute
+
+
+def looked_for(path: str | Path) -> str:
+    """The places where a path was looked for, in brackets, "" if it says so itself."""
+    found = [str(place) for place in places(path)]
+    return "" if found == [str(path)] else f" (looked for as {' and '.join(found)})"
+
+
+def written(path: str | Path) -> Path:
+    """Absolute form of a path given by the user, to be written: where one stands.
+
+    Raises:
+        InputError: If it begins with the home folder of someone who is not known.
+    """
+    return Path.cwd() / _expanded(path)
 
 
 def _from_environment(variable: str, default: str) -> Path:
-    return resolve(os.environ.get(variable) or default)
+    path = _expanded(os.environ.get(variable) or default)
+    return path if path.is_absolute() else root() / path
+
+
+def _expanded(path: str | Path) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        name = Path(path).parts[0]
+        raise InputError(
+            f"{str(path)!r} begins with {name}, but there is no such home folder."
+        ) from error
 
 
 def _is_root(path: Path) -> bool:

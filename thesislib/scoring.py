@@ -21,6 +21,7 @@ from PIL import Image
 
 from thesislib import atomic, chapters, paths, sources
 from thesislib.datasets import decode, dicom, filelist, registry
+from thesislib.datasets.greys import Greys
 from thesislib.datasets.packed import Images, PackedReader
 from thesislib.detectors.scales import Scored
 from thesislib.errors import InputError
@@ -50,6 +51,8 @@ class Loaded:
         image_size: Side to which images are brought, pixels.
     """
 
+    _greys: Greys | None = None
+
     def __init__(self, run: Any, method: Any, about: dict[str, Any], weights: dict):
         self.row, self.label = about["row"], about["label"]
         self.threshold = float(about["threshold"])
@@ -60,6 +63,7 @@ class Loaded:
         self._adapter = None
         if run.source == "real":
             self._adapter = registry.adapter(run.parameters.dataset)
+        self._greys = run.greys
         shape = (self.channels, self.image_size)
         self._detector = method.blank(run, shape).restore(weights).to(run.device)
 
@@ -106,7 +110,7 @@ class Loaded:
         size = self._adapter.size if packed else self.image_size
         box = getattr(self._adapter, "box", (0.0, 1.0))
         try:
-            image = decode.read_image(path, size, box)[0]
+            image = decode.read_image(path, size, box, self._greys)[0]
         except decode.BadImageError as error:
             raise InputError(f"{path} cannot be read: {error}.") from error
         if self.channels == 1:
@@ -209,7 +213,7 @@ def list_files(given: Sequence[str | Path]) -> list[Path]:
     """
     files: list[Path] = []
     for one in map(Path, given):
-        path = one.expanduser()
+        path = one if one.exists() else paths.resolve(one)
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if _is_image(p))
             if not inside:
@@ -218,7 +222,8 @@ def list_files(given: Sequence[str | Path]) -> list[Path]:
         elif path.is_file():
             files.append(path)
         else:
-            raise InputError(f"{one} is neither a file nor a folder.")
+            where = paths.looked_for(one)
+            raise InputError(f"{one} is neither a file nor a folder{where}.")
     dicom.require(files, "What is to be scored")
     return files
 
@@ -277,8 +282,8 @@ def _picture(drawn: np.ndarray, ends: Sequence[float]) -> Image.Image:
 
 
 def _folder(run: str | Path) -> Path:
-    path = Path(run).expanduser()
-    found = [path, paths.results_dir() / path, paths.resolve(path)]
+    path = paths.resolve(run)
+    found = [path, paths.results_dir() / run]
     for folder in (one.parent if one.name == "run.json" else one for one in found):
         if (folder / "run.json").is_file():
             return folder
@@ -292,6 +297,12 @@ def _sealed_record(folder: Path) -> dict[str, Any]:
             f"{atomic.shown(folder)} is not a sealed run, so its detector is not used."
         )
     return record
+
+
+def _greys(provenance: dict[str, Any]) -> Greys | None:
+    """How the run read files of more than 8 bits, if it had any."""
+    found = provenance.get("greys")
+    return Greys(**found) if found else None
 
 
 def _about(path: Path) -> dict[str, Any]:
@@ -309,7 +320,7 @@ def _rebuilt(
     """What a chapter's rows need to know of a run: settings and shapes, no data."""
     kind = chapters.part(record["chapter"], "settings").PARAMETERS
     given = {**record["parameters"]["resolved"], "data_root": "", "device": device_name}
-    given |= {"methods": list(methods), "patients": ""}  # of the training data
+    given |= {"methods": list(methods), "patients": "", "file_list": ""}  # of training
     if given.get("weights"):  # they came with the detector, whatever file they were in
         given["weights"] = str(path.resolve())
     parameters = read_parameters(kind, given)
@@ -322,4 +333,5 @@ def _rebuilt(
         data=SimpleNamespace(train=train, class_names=names, test_masks=None),
         device=device.resolve(device_name),
         source=record["dataset"]["source"],
+        greys=_greys(record["dataset"]["provenance"]),
     )

@@ -76,9 +76,9 @@ def test_every_problem_is_named(layouts, paint, paint_mask, tmp_path):
     assert not ok
     assert "problem    train/good/empty.png: empty file" in report
     assert "problem    train/good/text.png: not an image" in report
-    assert "problem    test/crack/000.png: the mask has 10 x 10 pixels" in report
+    assert "problem    mask crack/000_mask.png: the mask has 10 x 10 pixels" in report
     assert (
-        "problem    the test image test/stain/000.png has the same content as the "
+        "problem    The test image test/stain/000.png has the same content as the "
         "training image train/good/001.png"
     ) in report
 

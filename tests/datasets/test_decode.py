@@ -122,7 +122,7 @@ def test_a_rotated_image_has_the_size_its_viewer_sees(ending, tmp_path):
     exif[0x0112] = 6
     Image.new("L", (400, 300)).save(tmp_path / f"a.{ending}", exif=exif)
 
-    assert decode.mode(tmp_path / f"a.{ending}") == "L"
+    assert decode.examine(tmp_path / f"a.{ending}").mode == "L"
     assert read_image(tmp_path / f"a.{ending}", 16)[1] == (300, 400)
 
 

@@ -24,7 +24,8 @@ def test_an_unknown_name_lists_the_allowed_ones_and_the_likely_one():
     assert said(datset="lag") == (
         "Unknown parameter datset (did you mean dataset?); this chapter takes dataset, "
         "source, data_root, preset, reading, seed, device, overrides, methods, "
-        "patients, shots, live, classes."
+        "patients, on_bad_image, file_list, grey_range, lesion_levels, shots, live, "
+        "classes."
     )
 
 

@@ -61,6 +61,16 @@ class Reader(ABC):
     def locate(self, folder: Path) -> Path | None:
         """The dataset's own folder at `folder` or nested in it, None if absent."""
 
+    def unlike(self, folder: Path) -> str:
+        """What a folder may be instead of the dataset, and what to do: a phrase.
+
+        "" where its contents say enough.
+
+        Raises:
+            InputError: If the folder cannot be read.
+        """
+        return ""
+
 
 class Adapter(Reader):
     """A dataset of image files, listed one by one."""
@@ -75,6 +85,8 @@ class Adapter(Reader):
     """Published counts of each, in the order of `count`."""
     takes_patients: ClassVar[bool] = False
     """Whether the images' owner may say whose they are, as `patients.assign` takes."""
+    split_is_owners: ClassVar[bool] = False
+    """Whether who runs it can mend the split, so that a copy in both is an error."""
 
     @abstractmethod
     def listing(self, folder: Path) -> Listing:
@@ -112,6 +124,7 @@ class Dataset:
     provenance: dict = field(repr=False)  # fit for JSON, without private paths
     train_ids: tuple[str, ...] = field(default=(), repr=False)  # (N,), as test_ids
     train_labels: np.ndarray | None = None  # (N,), int64; None: all are normal
+    sizes: np.ndarray | None = field(default=None, repr=False)  # (N + M, 2), of files
 
     @property
     def mark(self) -> str:

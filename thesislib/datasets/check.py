@@ -1,32 +1,25 @@
 """What `thesislib data list` and `thesislib data check` say, in plain text."""
 
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from thesislib import paths
-from thesislib.datasets import decode, packed, registry
-from thesislib.datasets import patients as owners
-from thesislib.datasets.base import Adapter, Item, count
-from thesislib.datasets.fingerprint import hash_files, leaks, repeats
+from thesislib.datasets import packed, registry
+from thesislib.datasets.base import Adapter, Dataset, Item
+from thesislib.datasets.filelist import shown
 from thesislib.datasets.locate import locate
+from thesislib.datasets.located import Located
 from thesislib.datasets.packed import PackedReader
-from thesislib.datasets.parts import (
-    by_class,
-    check_parts,
-    divided,
-    files_of,
-    patients_of_parts,
-    shared_patients,
-)
-from thesislib.datasets.reading import num_threads
+from thesislib.datasets.parts import patients_of_parts, shared_patients
 from thesislib.datasets.videos import check as videos
 from thesislib.datasets.videos.base import VideoOptions, VideoReader
 from thesislib.errors import InputError
 
-_PROBE = 64  # pixels; files are decoded to this size to see whether they can be
+_PROBE = 64  # pixels, as in the presets quick and standard, which find it in the cache
 _SHOWN = 20  # problems of one sort that a report names
 
 
@@ -57,83 +50,158 @@ def check(
     name: str,
     path: str | Path,
     patients: str = "",
-    options: VideoOptions | None = None,
+    of_videos: VideoOptions | None = None,
+    *,
+    ask: Callable[[Any], Iterable[str]] = lambda data: (),
+    **options: Any,
 ) -> tuple[str, bool]:
-    """Read a dataset as a run would, every file of it, and report what is there.
+    """Read a dataset as a run does, every file of it, and report what is there.
+
+    What decides is `registry.find` and `registry.load`, as in a chapter: it takes what
+    the check calls ok, and refuses the rest in the sentence of the report's last line.
 
     Args:
         name: One of `registry.NAMES` or `registry.VIDEO_NAMES`.
-        path: The dataset's folder, or one that holds it under its official name;
-            relative to the current folder.
-        patients: As in `registry.find`; a CSV file relative to the current folder.
-        options: How to read videos.
+        path: The dataset's folder, or one that holds it under its official name.
+        patients: As in `registry.find`.
+        of_videos: How to read videos.
+        ask: Given the data, says what else a reader should know, a line each: which
+            parts of the chapters such data are too few for.
+        options: Others of `registry.find`: on_bad_image, file_list, grey_range,
+            lesion_levels.
 
     Returns:
         Report, several lines; whether a run would accept the data. Counts other
         than the published ones are reported and accepted.
     """
+    reasons: list[InputError] = []
+    lines: list[str] = []
     try:
         reader = registry.adapter(name)
-        registry.check_patients(reader, patients)
-        folder = locate(reader, "real", str(Path(path).expanduser().resolve()))
-        if isinstance(reader, PackedReader):
-            return _check_packed(reader, folder), True
         if isinstance(reader, VideoReader):
-            return videos.check(reader, folder, options or VideoOptions())
-        listing = reader.listing(folder)
-        files = files_of(listing)
-        hashes, unread = hash_files(files, paths.cache_dir())
-        if patients:
-            if owners.is_list(patients):
-                patients = str(Path(patients).expanduser().resolve())
-            listing = owners.assign(listing, patients, hashes)
-        items = divided(listing, hashes)
+            registry.check_patients(reader, patients)
+            folder = locate(reader, "real", str(path))
+            return videos.check(reader, folder, of_videos or VideoOptions())
+        located = registry.find(
+            name,
+            "real",
+            str(path),
+            image_size=getattr(reader, "size", _PROBE),
+            patients=patients,
+            refuse=reasons.append,
+            **options,
+        )
+        if isinstance(reader, PackedReader):
+            lines = _packed(reader, located)
+            data = registry.load(located)
+        else:
+            lines = _found(reader, located)
+            data = registry.load(located, refuse=reasons.append)
+            lines += _read(reader, located, data)
+        if not reasons:
+            lines += [f"chapters   {line}" for line in ask(data)]
     except InputError as error:
-        return f"{name}: {error}\n", False
-    problems = [f"{path}: {reason}" for path, reason in unread.items()]
-    for part in by_class(items, reader).values():
-        try:
-            check_parts(part, folder)
-        except InputError as error:
-            problems.append(str(error))
-    problems += [
-        f"the test image {test} has the same content as the training image {train}"
-        for train, test in leaks(items, hashes)
-    ]
-    facts, bad = _files(items, reader)
-    problems += bad
+        reasons.append(error)
+        if not lines:
+            return f"{name}: {reasons[0]}\n", False
+    lines += _problems(reasons)
+    lines.append(f"not usable as it is: {reasons[0]}" if reasons else "ok")
+    return "\n".join(lines) + "\n", not reasons
 
-    lines = [f"{name}: {reader.title} in {folder}", f"split      {listing.rule}"]
-    lines.append(f"found      {_counts(count(items))}")
+
+def _found(reader: Adapter, located: Located) -> list[str]:
+    """What was found before anything is decoded."""
+    counts = _counts(located.counts)
+    lines = [f"{reader.name}: {reader.title} in {shown(located.folder)}"]
+    lines.append(f"split      {located.provenance['split_rule']}")
+    lines.append(f"found      {counts}")
     if reader.published:
-        same = "the same" if count(items) == reader.published else "data are partial"
+        same = "data are partial" if located.partial else "the same"
         lines.append(f"published  {_counts(reader.published)} ({same})")
-    lines += facts
-    repeated = repeats(items, hashes)
+    return lines
+
+
+def _read(reader: Adapter, located: Located, data: Any) -> list[str]:
+    """What was read: modes, sizes, greys, masks, copies, notes."""
+    parts = [data]
+    if reader.class_names:
+        parts = [data.one_class(one) for one in data.class_names]
+    lines = []
+    modes = Counter(one.mode for one in located.facts.values())
+    if modes:
+        each = ", ".join(f"{n} {mode}" for mode, n in modes.most_common())
+        lines.append(f"modes      {each}")
+    sizes = np.concatenate([part.sizes for part in parts])
+    if len(sizes):
+        lines.append(f"sizes      {_sizes(sizes)}")
+    if located.greys:
+        lines.append(f"greys      {located.greys}")
+    lines.append(f"masks      {_masks(parts)}")
+    repeated = Counter()
+    for part in parts:
+        repeated.update(part.provenance["repeated_images"])
     lines.append(
         f"copies     {repeated['train']} in training, {repeated['test']} in test, "
         f"{repeated['both labels']} contents both normal and abnormal"
     )
-    lines.append(f"patients   {_patients(items, reader)}")
-    notes = [*listing.notes, *(owners.warning(items) if patients else ())]
-    lines += [f"note       {note}" for note in notes]
-    lines += [f"problem    {problem}" for problem in problems[:_SHOWN]]
+    lines.append(f"patients   {_patients(located.items, reader)}")
+    if located.on_bad_image == "skip":
+        files = dict.fromkeys(f for part in parts for f in part.provenance["skipped"])
+        lines += [f"skipped    {shown(file)}" for file in files]
+    notes = dict.fromkeys(n for part in parts for n in part.provenance["notes"])
+    return lines + [f"note       {note}" for note in notes]
+
+
+def _sizes(sizes: np.ndarray) -> str:
+    """Widths and heights of the originals, (N, 2), one phrase."""
+    different = len(np.unique(sizes, axis=0))
+    (low_width, low_height), (width, height) = sizes.min(axis=0), sizes.max(axis=0)
+    if different == 1:
+        return f"all {width} x {height} px"
+    return (
+        f"{low_width} to {width} px wide, {low_height} to {height} px high, "
+        f"{different} different"
+    )
+
+
+def _masks(parts: Sequence[Dataset]) -> str:
+    """How many masks there are and how much they cover, one phrase."""
+    areas = [
+        part.test_masks[part.test_labels == 1].mean(axis=(1, 2))
+        for part in parts
+        if part.test_masks is not None
+    ]
+    if not areas:
+        return "none"
+    shares = np.concatenate(areas)
+    if not len(shares):
+        return "none that can be read"
+    return (
+        f"{len(shares)}, covering {shares.min():.1%} to {shares.max():.1%} of their "
+        f"image, {(shares == 0).sum()} empty"
+    )
+
+
+def _problems(reasons: Sequence[InputError]) -> list[str]:
+    """Every problem on a line of its own, as far as `_SHOWN` go."""
+    problems = []
+    for reason in reasons:
+        for file in getattr(reason, "problems", ()):
+            where, _, why = file.partition(" (")
+            problems.append(f"{shown(where)}: {why.removesuffix(')')}")
+        if not hasattr(reason, "problems"):
+            problems.append(str(reason))
+    lines = [f"problem    {problem}" for problem in problems[:_SHOWN]]
     if len(problems) > _SHOWN:
         lines.append(f"           and {len(problems) - _SHOWN} more problems")
-    lines.append("not usable as it is" if problems else "ok")
-    return "\n".join(lines) + "\n", not problems
+    return lines
 
 
-def _check_packed(reader: PackedReader, folder: Path) -> str:
-    """Report on a dataset whose images lie packed in a few files.
-
-    Raises:
-        InputError: If the files are not whole.
-    """
-    located = packed.find(reader, folder, reader.size, given=True)
-    arrays, _ = packed.content(reader, folder, located.hashes)
+def _packed(reader: PackedReader, located: Located) -> list[str]:
+    """Report on a dataset whose images lie packed in a few files."""
+    arrays, _ = packed.content(reader, located.folder, located.hashes)
     lines = [
-        f"{reader.name}: {reader.title} in {folder}",
+        f"{reader.name}: {reader.title} in {shown(located.folder)}",
         f"split      {located.provenance['split_rule']}",
     ]
     for label, counts in (
@@ -149,43 +217,7 @@ def _check_packed(reader: PackedReader, folder: Path) -> str:
     lines.append(f"content    {same}{', data are partial' if located.partial else ''}")
     repeated = located.provenance["repeated_images"]
     lines.append("copies     " + ", ".join(f"{n} {k}" for k, n in repeated.items()))
-    return "\n".join([*lines, "ok"]) + "\n"
-
-
-def _files(items: tuple[Item, ...], reader: Adapter) -> tuple[list[str], list[str]]:
-    """Facts on modes, sizes and masks of the files, and what is wrong with any."""
-
-    def probe(item: Item) -> tuple[str, tuple[int, int], float | None] | str:
-        try:
-            mode = decode.mode(item.path)
-            _, full = decode.read_image(item.path, _PROBE, reader.box)
-            if item.mask is None:
-                return mode, full, None
-            mask = decode.read_mask(
-                item.mask, _PROBE, reader.box, full=full, heat_map=reader.heat_maps
-            )
-            return mode, full, float(mask.mean())
-        except decode.BadImageError as error:
-            return f"{item.id}: {error}"
-
-    with ThreadPoolExecutor(num_threads()) as pool:
-        results = list(pool.map(probe, items))
-    good = [result for result in results if not isinstance(result, str)]
-    modes = Counter(mode for mode, _, _ in good)
-    widths, heights = ([size[axis] for _, size, _ in good] or [0] for axis in (0, 1))
-    facts = [
-        "modes      " + ", ".join(f"{n} {mode}" for mode, n in modes.most_common()),
-        f"sizes      {min(widths)} to {max(widths)} px wide, {min(heights)} to "
-        f"{max(heights)} px high, {len({size for _, size, _ in good})} different",
-    ]
-    areas = [area for _, _, area in good if area is not None]
-    facts.append(
-        f"masks      {len(areas)}, covering {min(areas):.1%} to {max(areas):.1%} of "
-        f"their image, {areas.count(0)} empty"
-        if areas
-        else "masks      none"
-    )
-    return facts, [result for result in results if isinstance(result, str)]
+    return lines
 
 
 def _place(reader: Adapter) -> str:

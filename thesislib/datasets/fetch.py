@@ -73,7 +73,7 @@ def fetch(name: str, folder: str | Path | None = None) -> Path:
     download = DOWNLOADS[name]
     if folder is None:
         folder = paths.data_dir() / reader.folders[0] / download.inner
-    folder = Path(folder).expanduser().resolve()
+    folder = paths.written(folder)
     for file, md5 in download.md5.items():
         if (folder / file).exists():
             if _md5(folder / file) != md5:

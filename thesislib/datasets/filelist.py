@@ -3,8 +3,9 @@
 import csv
 import hashlib
 import io
+import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate, chain
 from pathlib import Path
@@ -25,6 +26,7 @@ ENDINGS = (
 )
 """Of pictures, as Pillow reads them."""
 
+_NAMED = 5  # files or folders that a sentence names
 _LEFTOVERS = {"__macosx", "thumbs.db", "desktop.ini", "dicomdir"}
 
 
@@ -47,6 +49,27 @@ def entries(folder: Path) -> list[Path]:
             f"The folder {folder} cannot be read: {error.strerror}."
         ) from error
     return sorted(found, key=lambda path: path.name)
+
+
+def contents(folder: Path) -> str:
+    """What lies in a folder, one phrase."""
+    found = entries(folder)
+    folders = [shown(path.name) for path in found if path.is_dir()]
+    images = [p.name for p in found if is_picture(p) and not p.is_dir()]
+    broken = [shown(p.name) for p in found if p.is_symlink() and not p.exists()]
+    others = len(found) - len(folders) - len(images)
+    parts = [
+        f"{len(images)} image(s)" if images else "",
+        f"the folder(s) {some(folders)}" if folders else "",
+        f"{others} other file(s)" if others else "",
+        f"among them the broken link(s) {some(broken)}" if broken else "",
+    ]
+    return ", ".join(filter(None, parts)) or "nothing"
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few of many names."""
+    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -76,8 +99,52 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def relative(path: Path, folder: Path) -> str:
-    """File name relative to the dataset's folder, with forward slashes."""
-    return path.relative_to(folder).as_posix()
+    """File name relative to the dataset's folder, with forward slashes.
+
+    Raises:
+        InputError: If the name cannot be stored, because it is not UTF-8.
+    """
+    name = path.relative_to(folder).as_posix()
+    require_text(name, f"in {shown(folder)}")
+    return name
+
+
+def require_text(name: str, where: str) -> None:
+    """Names stand in records and tables, which are UTF-8.
+
+    Raises:
+        InputError: If this one has bytes that are not.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"The name {shown(name)} {where} is not UTF-8, so that it cannot be kept "
+            "in a record; rename it."
+        ) from None
+
+
+def shown(name: object) -> str:
+    r"""A name as one can print it on a line: what cannot be printed as `\xe9`."""
+    text = str(name)
+    if text.isprintable():
+        return text
+    bytes_of = text.encode("utf-8", "surrogateescape").decode(
+        "utf-8", "backslashreplace"
+    )
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in bytes_of
+    )
+
+
+def composed(name: str) -> str:
+    """A name in Unicode's composed form (NFC): macOS takes accents apart."""
+    return unicodedata.normalize("NFC", name)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file's name ends as that of an image does."""
+    return path.suffix.lower() in (*ENDINGS, ".dcm")
 
 
 def as_items(
@@ -94,7 +161,7 @@ def as_items(
         folder: The dataset's folder.
         split: "train", "test", or "" for ones to draw from.
         kind: "normal", or the class of the abnormality.
-        masks: Masks by the stem of their image.
+        masks: Masks by the stem of their image, composed.
     """
     return [
         Item(
@@ -103,7 +170,7 @@ def as_items(
             split=split,
             label=int(kind != NORMAL),
             kind=kind,
-            mask=masks.get(path.stem) if masks else None,
+            mask=masks.get(composed(path.stem)) if masks else None,
         )
         for path in files
     ]
@@ -112,7 +179,7 @@ def as_items(
 def masks_by_stem(
     images: Sequence[Path], folder: Path, word: str = "mask"
 ) -> dict[str, Path]:
-    """Masks of images by their common stem.
+    """Masks of images by their common stem, composed.
 
     Args:
         images: Images that need a mask each, of one folder.
@@ -120,15 +187,62 @@ def masks_by_stem(
         word: What a mask is called there.
 
     Raises:
-        InputError: If an image has none.
+        InputError: If an image has none, or several images or masks are of one stem.
     """
-    masks = {path.stem: path for path in image_files(folder)}
-    if bare := [path.name for path in images if path.stem not in masks]:
+    found = pair_masks(images, image_files(folder))
+    if bare := [path.name for path in images if path not in found]:
         raise InputError(
             f"{len(bare)} image(s) of {images[0].parent} have no {word} of the same "
             f"name in {folder.name}, the first {bare[0]}."
         )
-    return masks
+    return {composed(image.stem): mask for image, mask in found.items()}
+
+
+def pair_masks(
+    images: Iterable[Path],
+    masks: Iterable[Path],
+    stem: Callable[[Path], str] = lambda path: path.stem,
+) -> dict[Path, Path]:
+    """Masks by image: each has the image's stem, or that and `_mask`, and any ending.
+
+    Args:
+        images: Of one folder.
+        masks: Of one folder.
+        stem: Of an image.
+
+    Raises:
+        InputError: If it cannot be known which mask is whose: two images have one
+            stem and a mask, or one image has two masks.
+    """
+    by_stem, own = defaultdict(list), defaultdict(list)
+    for mask in masks:
+        by_stem[composed(mask.stem)].append(mask)
+    for image in images:
+        own[composed(stem(image))].append(image)
+    found = {}
+    for name, several in own.items():
+        given = by_stem.get(f"{name}_mask", [])
+        if name.removesuffix("_mask") not in own.keys() - {name}:  # not another's mask
+            given = given + by_stem.get(name, [])
+        if given and len(several) > 1:
+            raise InputError(
+                f"{_both(several)} have the mask {shown(given[0].name)} between them, "
+                "so that it cannot be known whose it is; rename one of them, and its "
+                "mask."
+            )
+        if len(given) > 1:
+            raise InputError(
+                f"{_both(given)} are masks of the one image {shown(several[0].name)} "
+                f"in {shown(several[0].parent)}; keep one of them."
+            )
+        if given:
+            found[several[0]] = given[0]
+    return found
+
+
+def _both(files: Sequence[Path]) -> str:
+    names = " and ".join(shown(path.name) for path in files)
+    return f"{names} in {shown(files[0].parent)}"
 
 
 def draw_split(
@@ -323,19 +437,23 @@ def named(name: str, endings: Mapping[str, Sequence[Item]], where: str) -> Item:
     Raises:
         InputError: If there is none, or several.
     """
-    matches = endings.get(name.replace("\\", "/").removeprefix("./"), ())
+    name = composed(name)
+    slashed = name.replace("\\", "/").removeprefix("./")  # as Windows writes it
+    matches = endings.get(name) or endings.get(slashed, ())
     if len(matches) != 1:
         problem = "several files match" if matches else "the dataset has no such"
         raise InputError(f"{where} names {name!r}, but {problem} image.")
     return matches[0]
 
 
-def by_ending(items: Iterable[Item]) -> dict[str, list[Item]]:
+def by_ending(items: Collection[Item]) -> dict[str, list[Item]]:
     """All items that a full or shortened file name may mean."""
     endings = defaultdict(list)
     for item in items:
-        parts = item.id.split("/")
+        parts = composed(item.id).split("/")
         for start in range(len(parts)):
             endings["/".join(parts[start:])].append(item)
-    full = {item.id: [item] for item in items}  # a full name means itself
-    return dict(endings) | full
+    full = defaultdict(list)  # a full name means itself
+    for item in items:
+        full[composed(item.id)].append(item)
+    return dict(endings) | dict(full)

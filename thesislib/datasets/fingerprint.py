@@ -11,7 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from thesislib.datasets.base import Item
+from thesislib.datasets.filelist import shown
 from thesislib.datasets.reading import Progress, num_threads
+from thesislib.errors import InputError
 
 _SETTLED = 2.0  # seconds; a file younger than this may still change unnoticed
 
@@ -35,7 +37,8 @@ def hash_files(
         try:
             stats[path] = path.stat()
         except OSError as error:
-            problems[path] = error.strerror
+            broken = path.is_symlink() and not path.exists()
+            problems[path] = "a broken link" if broken else error.strerror
     book = cache / "hashes" / f"{_book_name(paths)}.json"
     known = _read_book(book)
     hashes, unread = {}, []
@@ -73,6 +76,9 @@ def fingerprint(
     """sha256 over adapter, split rule and the sorted file list with sizes and hashes.
 
     It depends on neither the place of the folder nor the order of listing.
+
+    Raises:
+        InputError: If a file is gone since it was hashed.
     """
     lines = sorted(
         [
@@ -81,7 +87,7 @@ def fingerprint(
             item.label,
             item.kind,
             item.patient or "",
-            item.path.stat().st_size,
+            _size(item),
             hashes[item.path],
             hashes[item.mask] if item.mask else "",
         ]
@@ -92,8 +98,22 @@ def fingerprint(
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _size(item: Item) -> int:
+    try:
+        return item.path.stat().st_size
+    except OSError as error:
+        raise InputError(
+            f"{shown(item.id)} cannot be read: {error.strerror}."
+        ) from error
+
+
 def leaks(items: Iterable[Item], hashes: dict[Path, str]) -> list[tuple[str, str]]:
-    """Pairs (training file, test file) with the same content; empty files aside."""
+    """Pairs (training file, test file) with the same content; empty files aside.
+
+    Args:
+        items: Images of both parts.
+        hashes: Of their bytes, or of their pixels.
+    """
     train = {hashes[item.path]: item.id for item in items if item.split == "train"}
     train.pop(hashlib.sha256().hexdigest(), None)
     return [
@@ -104,7 +124,7 @@ def leaks(items: Iterable[Item], hashes: dict[Path, str]) -> list[tuple[str, str
 
 
 def repeats(items: Iterable[Item], hashes: dict[Path, str]) -> dict[str, int]:
-    """How many images of each split repeat an earlier one byte for byte.
+    """How many images of each split repeat an earlier one, by bytes or by pixels.
 
     "both labels" counts contents that the test split holds as normal and as
     abnormal.

@@ -92,7 +92,7 @@ def _repack(folder: Path) -> Listing:
     """MedIAnomaly's `data.json`: names under train."0", test."0" and test."1"."""
     path = folder / "data.json"
     try:
-        lists = json.loads(path.read_text(encoding="utf-8"))
+        lists = json.loads(path.read_text(encoding="utf-8-sig"))
         parts = (
             ("train", 0, lists["train"]["0"]),
             ("test", 0, lists["test"]["0"]),

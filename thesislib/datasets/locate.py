@@ -4,6 +4,7 @@ from pathlib import Path
 
 from thesislib import paths
 from thesislib.datasets.base import Reader
+from thesislib.datasets.filelist import contents, require_text, shown
 from thesislib.errors import InputError
 
 
@@ -23,24 +24,32 @@ def locate(reader: Reader, source: str, data_root: str) -> Path | None:
     """
     try:
         root = paths.resolve(data_root) if data_root else paths.data_dir()
+        if data_root:
+            require_text(str(root), "of data_root")
         archive = root.is_file() and root.name in reader.archives
         if data_root and not root.is_dir() and not archive:
-            raise InputError(f"data_root is {data_root!r}, which is no folder.")
+            raise InputError(_no_folder(data_root, root))
         places = [root, *(root / name for name in reader.folders)]
         places += [] if data_root else reader.system_folders
         for place in places:
             if place.exists() and (found := reader.locate(place)):
                 return found
         there = next((n for n in reader.folders if (root / n).is_dir()), None)
-    except OSError as error:
+        unlike = "" if archive else reader.unlike(root) if data_root else ""
+        unlike = unlike or (f"it holds {contents(root)}" if root.is_dir() else "")
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        name, why = getattr(error, "filename", None), getattr(error, "strerror", None)
         raise InputError(
-            f"{error.filename} cannot be read: {error.strerror}."
+            f"{shown(name or data_root)} cannot be read: {why or error}."
         ) from error
     if data_root:
-        or_named = f", or such a folder named {reader.folders[0]}"
+        found = "" if str(root) == data_root else f" ({root})"
+        named = [f", or such a folder named {name}" for name in reader.folders[:1]]
         raise InputError(
-            f"data_root {data_root!r} does not hold {reader.title}: expected a folder "
-            f"with {reader.layout}{or_named if reader.folders else ''}."
+            f"data_root {data_root!r}{found} does not hold {reader.title}: expected a "
+            f"folder with {reader.layout}{''.join(named)}; {unlike}."
         )
     if source != "phantom" and there:
         raise InputError(
@@ -50,6 +59,14 @@ def locate(reader: Reader, source: str, data_root: str) -> Path | None:
     if source == "real" or not reader.has_phantom:
         raise InputError(absent(reader, root))
     return None
+
+
+def _no_folder(data_root: str, root: Path) -> str:
+    """That a path is no folder, and where it was looked for."""
+    broken = root.is_symlink() and not root.exists()
+    what = " but a broken link" if broken else " but a file" if root.exists() else ""
+    where = paths.looked_for(data_root)
+    return f"data_root is {data_root!r}, which is no folder{what}{where}."
 
 
 def absent(reader: Reader, root: Path) -> str:

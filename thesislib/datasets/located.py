@@ -5,6 +5,8 @@ from pathlib import Path
 
 from thesislib.datasets import filelist
 from thesislib.datasets.base import Item, Reader
+from thesislib.datasets.facts import Facts
+from thesislib.datasets.greys import Greys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,11 @@ class Located:
     folder: Path | None = field(default=None, repr=False)
     items: tuple[Item, ...] = field(default=(), repr=False)
     hashes: dict[Path, str] = field(default_factory=dict, repr=False)
+    facts: dict[Path, Facts] = field(default_factory=dict, repr=False)
+    greys: Greys | None = None  # of files of more than 8 bits
+    whole: frozenset[Path] = field(default=frozenset(), repr=False)  # see Survey.whole
+    lesion_levels: tuple[int, ...] = ()  # grey levels of masks; () cuts at the middle
+    drawn: bool = False  # the split, by us
 
     @property
     def partial(self) -> bool:

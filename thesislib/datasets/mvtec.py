@@ -4,7 +4,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from thesislib.datasets.base import Adapter, Item, Listing
-from thesislib.datasets.filelist import as_items, image_files, subfolders
+from thesislib.datasets.filelist import (
+    as_items,
+    composed,
+    image_files,
+    pair_masks,
+    subfolders,
+)
 from thesislib.errors import InputError
 
 _GOOD = "good"
@@ -101,18 +107,13 @@ def _category(folder: Path, name: str, notes: list[str]) -> list[Item]:
         if kind.name == _GOOD:
             items += as_items(images, folder, "test")
             continue
-        masks = _masks(own / "ground_truth" / kind.name)
-        if bare := [path for path in images if path.stem not in masks]:
+        drawn = own / "ground_truth" / kind.name
+        found = pair_masks(images, image_files(drawn) if drawn.is_dir() else ())
+        if bare := [path for path in images if path not in found]:
             raise InputError(
                 f"{own} holds no mask for the image {kind.name}/{bare[0].name}; "
                 f"expected ground_truth/{kind.name}/{bare[0].stem}_mask.png."
             )
+        masks = {composed(image.stem): mask for image, mask in found.items()}
         items += as_items(images, folder, "test", kind.name, masks)
     return items
-
-
-def _masks(folder: Path) -> dict[str, Path]:
-    """Masks of one sort of defect by the stem of their image."""
-    if not folder.is_dir():
-        return {}
-    return {path.stem.removesuffix("_mask"): path for path in image_files(folder)}

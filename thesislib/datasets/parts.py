@@ -1,10 +1,12 @@
 """The parts of a dataset: training, normal test, abnormal test."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from thesislib.datasets.base import Adapter, Item, Listing, count
-from thesislib.datasets.filelist import draw_split
+from thesislib.datasets.decode import apart, separated
+from thesislib.datasets.filelist import draw_split, shown
 from thesislib.datasets.patients import spanning
 from thesislib.errors import InputError
 
@@ -47,8 +49,8 @@ def check_parts(items: tuple[Item, ...], folder: Path) -> None:
     """
     if empty := [part for part, number in count(items).items() if not number]:
         raise InputError(
-            f"{folder} is left with no {' and no '.join(empty)} images; each part "
-            "needs at least one."
+            f"{shown(folder)} is left with no {' and no '.join(empty)} images; each "
+            "part needs at least one."
         )
     lesions = [item for item in items if item.label]
     bare = [item.id for item in lesions if item.mask is None]
@@ -56,6 +58,33 @@ def check_parts(items: tuple[Item, ...], folder: Path) -> None:
         raise InputError(
             f"{len(bare)} of {len(lesions)} abnormal images have no mask, the first "
             f"{bare[0]}; masks are needed for all or for none."
+        )
+
+
+def check_levels(levels: Mapping[int, str], lesion: Sequence[int]) -> None:
+    """Masks have two grey levels, or the user says which of them are lesions.
+
+    Args:
+        levels: Grey levels of all masks, and a mask that has it.
+        lesion: Those that the user says are lesions, or ().
+
+    Raises:
+        InputError: If there are more than two and none is said to be a lesion, or one
+            is that no mask has.
+    """
+    found = separated(dict.fromkeys(levels, 1))
+    step = apart(max(levels, default=0))
+    if gone := [v for v in lesion if all(abs(v - one) >= step for one in levels)]:
+        has = f"masks hold {', '.join(map(str, found))}" if found else "no mask has any"
+        raise InputError(
+            f"lesion_levels is {list(lesion)}, but {gone[0]} is no grey level: {has}."
+        )
+    if len(found) > 2 and not lesion:
+        middle, names = found[1], ", ".join(map(str, found))
+        raise InputError(
+            f"The masks hold {len(found)} grey levels ({names}; {middle} in "
+            f"{shown(levels[middle])}, for one), so that it cannot be known which of "
+            f"them mark lesions; say it by lesion_levels, as [{found[-1]}]."
         )
 
 

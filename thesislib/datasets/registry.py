@@ -1,8 +1,8 @@
 """Datasets by name: where they lie, whether they are there, and loading them."""
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from thesislib import paths
-from thesislib.datasets import drawn, filelist, packed
+from thesislib.datasets import drawn, filelist, greys, packed, survey
 from thesislib.datasets import patients as owners
 from thesislib.datasets.base import Dataset, Reader, count
 from thesislib.datasets.fingerprint import fingerprint, hash_files, leaks, repeats
@@ -19,6 +19,7 @@ from thesislib.datasets.located import Located, PhantomSize
 from thesislib.datasets.packed import PackedReader
 from thesislib.datasets.parts import (
     by_class,
+    check_levels,
     check_parts,
     divided,
     files_of,
@@ -61,11 +62,31 @@ _VIDEOS = {  # the same, of videos
     "polypvideo": ("polyp_video", "PolypVideo"),
     "video-folder": ("folder", "VideoFolder"),
 }
+Refuse = Callable[[InputError], None]
 NAMES = tuple(_ADAPTERS)
 VIDEO_NAMES = tuple(_VIDEOS)
 SOURCES = ("auto", "real", "phantom")
 ON_BAD_IMAGE = ("error", "skip")
 _NAMED = 50  # bad files that one error names
+
+
+def at_once(reason: InputError) -> None:
+    """Refuse data at the first reason."""
+    raise reason
+
+
+class BadImages(InputError):
+    """Files that cannot be used, all in one sentence."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems  # "file (reason)" of each
+        more = len(problems) - _NAMED
+        super().__init__(
+            f"{len(problems)} file(s) of the dataset cannot be used: "
+            f"{', '.join(map(filelist.shown, problems[:_NAMED]))}"
+            + (f" and {more} more" if more > 0 else "")
+            + "; repair or remove them, or set on_bad_image to 'skip'."
+        )
 
 
 def adapter(name: str) -> Reader:
@@ -95,9 +116,12 @@ def find(
     on_bad_image: str = "error",
     file_list: str | Path | None = None,
     patients: str = "",
+    grey_range: Sequence[float] = (),
+    lesion_levels: Sequence[int] = (),
     progress: Progress | None = None,
+    refuse: Refuse = at_once,
 ) -> Located:
-    """Locate a dataset, list and hash its files; no image file is decoded.
+    """Locate a dataset, list, hash and survey its files; no image is resized yet.
 
     Where a few files hold all images (`mnist`, `fmnist`, `cifar10`), they are read
     into the cache, since it is their content that says what they are.
@@ -117,12 +141,18 @@ def find(
         on_bad_image: `error`, or `skip` files that cannot be read and record them.
         file_list: CSV with the columns file and split that replaces the split.
         patients: Whose images are whose, for `folder`; see `patients.assign`.
+        grey_range: Black and white of files of more than 8 bits; () decides, see
+            `greys.decide`.
+        lesion_levels: Grey levels of masks that are lesions; () takes the upper half.
         progress: Called with (files hashed, files to hash).
+        refuse: Called with each reason not to use the data that leaves others to be
+            found; a run stops at the first.
 
     Raises:
         InputError: If a parameter is not allowed, the dataset is absent (it says
             what to fetch and where to put it) or incomplete, or a test image is also
-            a training image (in official releases by class, this is noted instead).
+            a training image (in official releases by class, this is noted instead), or
+            the greys cannot be known.
     """
     reader = adapter(name)
     if isinstance(reader, VideoReader):
@@ -139,41 +169,60 @@ def find(
         )
     check_patients(reader, patients)
     _check_phantom(reader, source)
-    folder = locate(reader, source, str(data_root))
-    if folder is None or source == "phantom":
-        if file_list:
+    for value in lesion_levels:
+        if not 0 <= value < 2**16:
             raise InputError(
-                f"file_list is {str(file_list)!r}, but it needs the real data and "
-                f"{reader.title} were {'not asked for' if folder else 'not found'}."
+                f"lesion_levels is {list(lesion_levels)}; grey levels of masks are "
+                "whole numbers from 0 to 65535."
             )
+    folder = locate(reader, source, str(data_root))
+    given = {
+        "file_list": str(file_list or ""),
+        "grey_range": list(grey_range),
+        "lesion_levels": list(lesion_levels),
+    }
+    if folder is None or source == "phantom":
+        absent = "not asked for" if folder else "not found"
+        what = f"it needs the real data and {reader.title} were {absent}"
+        _refuse_any(given, what)
         return drawn.describe(reader, seed, image_size, phantom or PhantomSize())
     if isinstance(reader, PackedReader):
-        if file_list:
-            raise InputError(
-                f"file_list is {str(file_list)!r}, but {reader.title} have no files of "
-                "their own to list."
-            )
+        what = f"{reader.title} have no files of their own to list or to read by it"
+        _refuse_any(given, what)
         return packed.find(reader, folder, image_size, bool(data_root), progress)
 
-    listing = reader.listing(folder)
+    try:
+        listing = reader.listing(folder)
+    except OSError as error:
+        raise InputError(
+            f"{filelist.shown(error.filename)} cannot be read: {error.strerror}."
+        ) from error
     if file_list:
         listing = filelist.apply(listing, paths.resolve(file_list))
     hashes, unread = hash_files(files_of(listing), paths.cache_dir(), progress)
     skipped = [f"{filelist.relative(p, folder)} ({why})" for p, why in unread.items()]
     if skipped and on_bad_image == "error":
-        raise _bad_images(skipped)
+        refuse(BadImages(skipped))
     if patients:
         listing = owners.assign(listing, patients, hashes)
     items = divided(listing, hashes)
-    notes, classes = list(listing.notes), by_class(items, reader)
+    considered = [item for item in listing.items if item.split or listing.draw]
+    seen = survey.survey(considered, hashes, paths.cache_dir())
+    ends = _decided(seen, grey_range, refuse)
+    rule = listing.rule
+    notes, classes = [*listing.notes, *seen.pages(items)], by_class(items, reader)
     if patients:
         notes += owners.warning(items)
     for part in classes.values():
-        check_parts(part, folder)
+        try:
+            check_parts(part, folder)
+        except InputError as error:
+            refuse(error)
         if pairs := leaks(part, hashes):
             if len(classes) == 1:
-                raise _leak(pairs)
-            notes.append(_leak_sentence(pairs))
+                refuse(_leak(pairs))
+            else:
+                notes.append(_leak_sentence(pairs))
     located = Located(
         name=name,
         source="real",
@@ -181,13 +230,18 @@ def find(
         image_size=image_size,
         counts=count(items),
         published_counts=reader.published,
-        fingerprint=fingerprint(name, listing.rule, items, hashes),
+        fingerprint=fingerprint(name, _with_greys(rule, ends), items, hashes),
         provenance={},
         on_bad_image=on_bad_image,
         adapter=reader,
         folder=folder,
         items=items,
         hashes=hashes,
+        facts=seen.facts,
+        greys=ends,
+        whole=seen.whole(items),
+        lesion_levels=tuple(lesion_levels),
+        drawn=listing.draw is not None,
     )
     provenance = {
         "adapter": name,
@@ -195,10 +249,11 @@ def find(
         "url": reader.url,
         "licence": reader.licence,
         "folder": private(folder),
-        "split_rule": listing.rule,
+        "split_rule": rule,
         "file_list_sha256": hashlib.sha256(located.file_list().encode()).hexdigest(),
         "resize": "bicubic, antialiased, to a square: aspect ratio not kept",
         "crop": list(reader.box),
+        "greys": asdict(ends) if ends else None,
         "repeated_images": repeats(items, hashes),
         "patients_in_both_splits": shared_patients(items),
         "skipped": skipped,
@@ -213,6 +268,7 @@ def load(
     device: object = "cpu",
     progress: Progress | None = None,
     memory_fraction: float | None = None,
+    refuse: Refuse = at_once,
 ) -> "Dataset | ClassDataset":
     """Decode a real dataset through the cache, or draw the phantom.
 
@@ -225,6 +281,7 @@ def load(
             to decode.
         memory_fraction: Part of the device's free memory that each bank may take;
             None means `bank.MEMORY_FRACTION`.
+        refuse: As for `find`.
 
     Raises:
         InputError: If images cannot be read (it names them all), or the cache cannot
@@ -243,9 +300,9 @@ def load(
         from thesislib.datasets.classes import from_folders
 
         return from_folders(
-            located, lambda one: _load_real(one, device, fraction, progress)
+            located, lambda one: _load_real(one, device, fraction, progress, refuse)
         )
-    return _load_real(located, device, fraction, progress)
+    return _load_real(located, device, fraction, progress, refuse)
 
 
 def find_videos(
@@ -307,7 +364,11 @@ def _check_phantom(reader: Reader, source: str) -> None:
 
 
 def _load_real(
-    located: Located, device: object, fraction: float, progress: Progress | None
+    located: Located,
+    device: object,
+    fraction: float,
+    progress: Progress | None,
+    refuse: Refuse,
 ) -> Dataset:
     from thesislib.datasets.bank import ImageBank
     from thesislib.datasets.decoded import decode_split
@@ -325,14 +386,26 @@ def _load_real(
             located.image_size,
             paths.cache_dir(),
             _shifted(progress, done, len(located.items)),
+            greys=located.greys,
+            whole=located.whole,
+            lesion=located.lesion_levels,
         )
         done += len(items)
-    problems = [*decoded["train"].problems, *decoded["test"].problems]
-    if problems and located.on_bad_image == "error":
-        raise _bad_images(problems)
     train, test = decoded["train"], decoded["test"]
+    problems = [*train.problems, *test.problems]
+    if problems and located.on_bad_image == "error":
+        refuse(BadImages(problems))
+    digests = train.digests | test.digests
+    notes = list(located.provenance["notes"])
+    if pairs := leaks(train.items + test.items, digests):
+        test, told = _without_copies(located, test, pairs, refuse)
+        notes += told
+    try:
+        check_levels({**train.levels, **test.levels}, located.lesion_levels)
+        check_parts(train.items + test.items, located.folder)
+    except InputError as error:
+        refuse(error)
     items = train.items + test.items
-    check_parts(items, located.folder)
     patients = [item.patient for item in test.items]
     counts = count(items)
     return Dataset(
@@ -347,6 +420,7 @@ def _load_real(
         test_masks=test.masks,
         test_ids=tuple(item.id for item in test.items),
         train_ids=tuple(item.id for item in train.items),
+        sizes=np.concatenate([train.sizes, test.sizes]),
         counts=counts,
         published_counts=located.published_counts,
         partial=located.published_counts not in (None, counts),
@@ -354,6 +428,8 @@ def _load_real(
         provenance=located.provenance
         | {
             "skipped": located.provenance["skipped"] + problems,
+            "repeated_images": repeats(items, digests),
+            "notes": notes,
             "empty_masks": None if test.masks is None else _num_empty(test),
         },
     )
@@ -372,10 +448,57 @@ def check_patients(reader: Reader, patients: str) -> None:
         )
 
 
+def _refuse_any(given: dict[str, object], why: str) -> None:
+    for name, value in given.items():
+        if value:
+            raise InputError(f"{name} is {value!r}, but {why}.")
+
+
+def _decided(
+    seen: survey.Survey, given: Sequence[float], refuse: Refuse
+) -> greys.Greys | None:
+    try:
+        return greys.decide(seen.facts.values(), given)
+    except InputError as error:
+        refuse(error)
+    return greys.SIXTEEN_BITS  # so that a check can go on
+
+
+def _with_greys(rule: str, ends: greys.Greys | None) -> str:
+    """The split rule and what else decides pixels, for the fingerprint."""
+    return f"{rule}, greys {ends.low:g} to {ends.high:g}" if ends else rule
+
+
+def _without_copies(
+    located: Located, test: "Decoded", pairs: list[tuple[str, str]], refuse: Refuse
+) -> tuple["Decoded", list[str]]:
+    """Test images without those whose pixels train as well, and notes.
+
+    Where we drew the split, normal copies are left out. Of a published release a note
+    has to do; the owner of a split can mend it.
+    """
+    copies = {image for _, image in pairs}
+    normal = {item.id for item in test.items if item.label == 0}
+    ours = [pair for pair in pairs if located.drawn and pair[1] in normal]
+    others = [pair for pair in pairs if pair not in ours]
+    notes = []
+    if others and located.adapter.split_is_owners:
+        refuse(_leak(others))
+    elif others:
+        notes.append(_leak_sentence(others))
+    if ours:
+        notes.append(
+            f"{len(ours)} normal image(s) are not tested, since their pixels are those "
+            f"of a training image: {filelist.some([image for _, image in ours])}"
+        )
+        test = test.without(copies & normal)
+    return test, notes
+
+
 def _leak(pairs: list[tuple[str, str]]) -> InputError:
     return InputError(
-        f"{_leak_sentence(pairs)}; remove one of the two, or leave it out by a file "
-        "list."
+        f"{_leak_sentence(pairs)}; remove one of the two, or leave it out by "
+        "file_list, a CSV file with the columns file and split."
     )
 
 
@@ -383,18 +506,9 @@ def _leak_sentence(pairs: list[tuple[str, str]]) -> str:
     train, test = pairs[0]
     more = f" (and {len(pairs) - 1} more such pairs)" if len(pairs) > 1 else ""
     return (
-        f"The test image {test} has the same content as the training image {train}"
+        f"The test image {filelist.shown(test)} has the same content as the training "
+        f"image {filelist.shown(train)}"
         f"{more}"
-    )
-
-
-def _bad_images(problems: list[str]) -> InputError:
-    more = len(problems) - _NAMED
-    return InputError(
-        f"{len(problems)} file(s) of the dataset cannot be used: "
-        f"{', '.join(problems[:_NAMED])}"
-        + (f" and {more} more" if more > 0 else "")
-        + "; repair or remove them, or set on_bad_image to 'skip'."
     )
 
 

@@ -141,10 +141,10 @@ def data_listing(parameters: Mapping[str, Any]) -> str:
     """SHA-256 over names, sizes and times of the files of the dataset's own folder.
 
     "phantom" where none is read; what else lies beside the dataset does not matter. A
-    list of patients may lie anywhere; it counts with what it holds, as in the run's
-    settings. Other contents are left to the run itself: it knows its data by their
-    hashes, and finds a sealed run again if only times have changed. So are files that
-    cannot be read: here they count by their name, and the run says which they are.
+    list of patients or of files may lie anywhere; it counts with what it holds, as in
+    the run's settings. Other contents are left to the run itself: it knows its data by
+    their hashes, and finds a sealed run again if only times have changed. So are files
+    that cannot be read: here they count by their name, and the run says which they are.
     """
     if parameters["source"] == "phantom":
         return "phantom"
@@ -154,9 +154,10 @@ def data_listing(parameters: Mapping[str, Any]) -> str:
             digest.update(json.dumps(line).encode())
     except InputError as error:  # absent, or not as it should be; the run says so
         digest.update(str(error).encode("utf-8", "backslashreplace"))
-    patients = str(parameters.get("patients", ""))
-    if patients.lower().endswith(".csv") and paths.resolve(patients).is_file():
-        digest.update(sources.sha256_file(paths.resolve(patients)).encode())
+    for name in ("patients", "file_list"):
+        given = str(parameters.get(name, ""))
+        if given.lower().endswith(".csv") and paths.resolve(given).is_file():
+            digest.update(sources.sha256_file(paths.resolve(given)).encode())
     return digest.hexdigest()
 
 

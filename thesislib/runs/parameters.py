@@ -6,7 +6,7 @@ import json
 import runpy
 import sys
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, get_origin
+from typing import Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -28,7 +28,8 @@ class ChapterParameters(BaseModel):
     Attributes:
         dataset: Which data.
         source: "auto" takes real data if found, else the phantom.
-        data_root: The dataset's folder, or one that holds it; "" for $THESIS_DATA.
+        data_root: The dataset's folder, or one that holds it; "" for $THESIS_DATA. As
+            all paths, from where one stands, or in the companion's folder.
         preset: Budget: minutes, hours, or the thesis's own settings.
         reading: Which side is taken where print and program disagree.
         seed: Everything random follows from it.
@@ -38,6 +39,11 @@ class ChapterParameters(BaseModel):
             `study.method.add_method`.
         patients: Of `folder`, whose images are whose: a regular expression with one
             group, a CSV file, or "dicom"; see `datasets.patients.assign`.
+        on_bad_image: "skip" leaves out files that cannot be used, and records them.
+        file_list: A CSV file with the columns file and split, in place of the split.
+        grey_range: Black and white of files of more than 8 bits; () decides, see
+            `datasets.greys.decide`.
+        lesion_levels: Grey levels of masks that are lesions; () takes the upper half.
     """
 
     model_config = ConfigDict(
@@ -57,6 +63,10 @@ class ChapterParameters(BaseModel):
     overrides: dict[str, Any] = Field(default_factory=dict)
     methods: tuple[str, ...] = ()
     patients: str = ""
+    on_bad_image: Literal["error", "skip"] = "error"
+    file_list: str = ""
+    grey_range: tuple[float, ...] = ()
+    lesion_levels: tuple[int, ...] = ()
 
     def configs(self) -> dict[str, Any]:
         """Settings of the preset and reading, name -> frozen dataclass.
@@ -77,14 +87,16 @@ class ChapterParameters(BaseModel):
         """
         found = {}
         lists = ("patients",) if self.patients.lower().endswith(".csv") else ()
-        for name in (*self.files, "methods", *lists):
+        for name in (*self.files, "methods", "file_list", *lists):
             given = getattr(self, name)
             several = given if isinstance(given, tuple) else (given,)
             hashes = []
             for one in filter(None, several):
                 path = paths.resolve(one)
                 if not path.is_file():
-                    raise InputError(f"{name} is {one!r}, which is no file.")
+                    raise InputError(
+                        f"{name} is {one!r}, which is no file{paths.looked_for(one)}."
+                    )
                 hashes.append(sources.sha256_file(path))
             if hashes:
                 found[name] = " ".join(hashes)
@@ -131,15 +143,18 @@ class ChapterParameters(BaseModel):
         from thesislib.datasets import registry
         from thesislib.training.progress import reporter
 
-        root = str(paths.resolve(self.data_root)) if self.data_root else ""
         return registry.find(
             self.dataset,
             self.source,
-            root,
+            self.data_root,
             seed=self.seed,
             image_size=self.image_size(configs),
             phantom=self.phantom_size(configs),
             patients=self.patients,
+            on_bad_image=self.on_bad_image,
+            file_list=self.file_list,
+            grey_range=self.grey_range,
+            lesion_levels=self.lesion_levels,
             progress=reporter("hashing files"),
         )
 
@@ -172,18 +187,22 @@ class ChapterParameters(BaseModel):
                     continue
         for name, value in values.items():
             field = cls.model_fields.get(name)
-            if (
-                isinstance(value, list)
-                and field
-                and get_origin(field.annotation) is tuple
-            ):
-                values[name] = tuple(value)
+            if not field or get_origin(field.annotation) is not tuple:
+                continue
+            if isinstance(value, list | tuple):
+                texts = get_args(field.annotation)[0] is str
+                values[name] = tuple(_as_text(v) if texts else v for v in value)
         return values
 
     @field_validator("overrides", mode="before")
     @classmethod
     def _read_overrides(cls, value: Any) -> Any:
         return override_rules.parse(value)
+
+
+def _as_text(value: Any) -> Any:
+    """A whole number as text: YAML takes the class "0" without its quotes for one."""
+    return str(value) if type(value) is int else value
 
 
 def read(

@@ -13,7 +13,10 @@ from thesislib.runs.parameters import ChapterParameters
 from thesislib.runs.provenance import private
 
 NOT_SETTINGS = ("device", "data_root", "overrides")  # configs hold the overrides
-LATER = ("methods", "patients")  # parameters that came after the first records
+LATER = (  # parameters that came after the first records
+    *("methods", "patients", "on_bad_image", "file_list", "grey_range"),
+    "lesion_levels",
+)
 
 
 def settings(
@@ -51,9 +54,14 @@ def given(
 
 
 def _values(parameters: ChapterParameters) -> dict[str, Any]:
-    """Without what was left empty of `LATER`, as in records from before there was."""
-    values = plain(parameters.model_dump())
-    return {key: value for key, value in values.items() if value or key not in LATER}
+    """Without those of `LATER` that are left as they are, as in older records."""
+    values = parameters.model_dump()
+    fields = type(parameters).model_fields
+    return {
+        key: plain(value)
+        for key, value in values.items()
+        if key not in LATER or value != fields[key].default
+    }
 
 
 def data(found: Any) -> dict[str, Any]:
