@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from thesislib.augment.views import NUM_VIEWS
 from thesislib.chapters.ch05_pmsacl.settings import Chapter05
 from thesislib.datasets import phantoms
 from thesislib.datasets.bank import ImageBank
@@ -54,7 +55,7 @@ def main() -> None:
             model = pmsacl.PMSACL(config).to(chosen.device)
             pmsacl.pretrain(model, bank, config, loop)
 
-    count = config.batch_size * config.num_classes * pmsacl.NUM_VIEWS
+    count = config.batch_size * config.num_classes * NUM_VIEWS
     images = torch.rand(count, 3, size, size, device=chosen.device)
     side = config.patch_size or size // 8
     patches = images[: 2 * config.batch_size, :, :side, :side].contiguous()
