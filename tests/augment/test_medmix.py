@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from thesislib.augment.fov import coarse_field, field_of_view
 from thesislib.augment.layout import Field, place
-from thesislib.augment.lesions import Lesions, sample
+from thesislib.augment.lesions import Lesions, pixels, sample
 from thesislib.augment.medmix import CUTMIX, MedMixConfig, make_visible, medmix
 from thesislib.errors import InputError
 
@@ -311,12 +311,12 @@ def pixels_of(dense: torch.Tensor) -> tuple[Lesions, torch.Tensor]:
     """One lesion an image, as large as the image, and its pixels: (N, C, P, P)."""
     side = dense.shape[-1]
     boxes = torch.tensor([0, 0, side, side]).expand(len(dense), 1, 4)
-    pixels = dense.flatten(2).transpose(1, 2).flatten(0, 1)
+    pixels = dense.transpose(0, 1).flatten(1)  # (C, M)
     return Lesions(boxes, torch.ones(len(dense)).long()), pixels
 
 
 def opaque(pixels: torch.Tensor) -> torch.Tensor:
-    return torch.ones(len(pixels))
+    return torch.ones(pixels.shape[1])
 
 
 def test_a_visible_patch_is_left_as_it_is():
@@ -343,7 +343,7 @@ def test_a_patch_of_the_same_texture_is_not_visible_enough():
     shifted = make_visible(patches, covered, opaque(patches), lesions, 0.05, 0.5)
 
     assert (patches - covered).abs().mean() > 0.05
-    bound = 0.05 + 0.5 * covered.std(dim=0, correction=0).mean()
+    bound = 0.05 + 0.5 * covered.std(dim=1, correction=0).mean()
     assert (shifted - covered).mean().abs() == pytest.approx(bound.item(), abs=2e-3)
 
 
@@ -359,8 +359,8 @@ def test_patches_are_made_visible_whatever_they_cover(seed, visible):
 
     shifted = make_visible(patches, covered, alpha, lesions, visible, texture=0.5)
 
-    change = (alpha[:, None] * (shifted - covered)).view(10, 36, 3).mean(dim=1)
-    assert (change.abs().mean(dim=-1) >= visible).all()
+    change = (alpha * (shifted - covered)).view(3, 10, 36).mean(dim=2)
+    assert (change.abs().mean(dim=0) >= visible).all()
     assert shifted.min() >= 0 and shifted.max() <= 1
 
 
@@ -372,15 +372,16 @@ def test_pixels_of_lesions_are_those_of_their_boxes():
 
     cuts = [(0, 1, 2, 2, 3), (1, 0, 4, 3, 2), (1, 4, 0, 2, 2)]
     expected = [images[b, :, y : y + h, x : x + w] for b, y, x, h, w in cuts]
-    pixels = images.flatten()[lesions.index(images.shape)]
-    assert torch.equal(pixels, torch.cat([cut.flatten(1).mT for cut in expected]))
+    found = pixels(images, lesions.index(images.shape))
+    assert torch.equal(found, torch.cat([cut.flatten(1) for cut in expected], dim=1))
     torch.testing.assert_close(
-        lesions.total(pixels), torch.stack([cut.sum(dim=(1, 2)) for cut in expected])
+        lesions.total(found),
+        torch.stack([cut.sum(dim=(1, 2)) for cut in expected], dim=1),
     )
     assert torch.equal(
-        lesions.largest(pixels[:, 0]), torch.stack([cut[0].max() for cut in expected])
+        lesions.largest(found[0]), torch.stack([cut[0].max() for cut in expected])
     )
-    u, v = lesions.square()
+    u, v = lesions.square
     assert u[:6].tolist() == [-0.5] * 3 + [0.5] * 3  # two rows
     torch.testing.assert_close(v[:3], torch.tensor([-2 / 3, 0.0, 2 / 3]))
 
@@ -397,7 +398,7 @@ def test_samples_between_pixels_are_those_of_torch():
         images, grid.view(3, 1, 40, 2), padding_mode="border", align_corners=False
     )
     torch.testing.assert_close(
-        found.view(3, 40, 2), expected[:, :, 0].mT, atol=1e-5, rtol=0
+        found.view(2, 3, 40), expected[:, :, 0].transpose(0, 1), atol=1e-5, rtol=0
     )
 
 

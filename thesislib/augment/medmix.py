@@ -27,7 +27,7 @@ from thesislib.augment.draws import (
 )
 from thesislib.augment.fov import coarse_field
 from thesislib.augment.layout import Field, place
-from thesislib.augment.lesions import Lesions, sample
+from thesislib.augment.lesions import Lesions, pixels, planes, sample
 from thesislib.ranges import above, at_least, within
 
 SOURCE_TRIES = 8  # places looked at for a cut that lies in the source's field of view
@@ -136,7 +136,7 @@ def paste(
 
     Args:
         images: (B, C, H, W).
-        patches: Colours in [0, 1], (M, C).
+        patches: Colours in [0, 1], (C, M).
         alpha: Opacity, (M,), 0 outside the lesion.
         lesions: Where they go; they do not overlap.
         visible: Least change of mean colour, see `make_visible`; so is `texture`.
@@ -145,19 +145,19 @@ def paste(
         Images and mask as `medmix`.
     """
     num_images, _, height, width = images.shape
-    index = lesions.index(images.shape)  # (M, C)
-    mixed = images.clone(memory_format=torch.contiguous_format).flatten()
-    covered = mixed.index_select(0, index.flatten()).view_as(patches)
+    mixed = images.clone(memory_format=torch.contiguous_format)
+    index = lesions.index(images.shape)  # (M,)
+    covered = pixels(mixed, index)  # (C, M)
     patches = make_visible(patches, covered, alpha, lesions, visible, texture)
-    changed = covered + alpha[:, None] * (patches - covered)
-    mixed.index_copy_(0, index.flatten(), changed.clamp_(0.0, 1.0).flatten())
+    changed = (covered + alpha * (patches - covered)).clamp_(0.0, 1.0)
+    for plane, colour in zip(planes(mixed), changed, strict=True):
+        plane.scatter_(0, index, colour)
 
     mask = torch.zeros(
-        num_images * height * width, dtype=torch.bool, device=index.device
+        (num_images, 1, height, width), dtype=torch.bool, device=index.device
     )
-    place = lesions.index(torch.Size((num_images, 1, height, width))).flatten()
-    mask.index_copy_(0, place, alpha > 0)
-    return mixed.view_as(images), mask.view(num_images, 1, height, width)
+    mask.view(-1).scatter_(0, lesions.index(mask.shape), alpha > 0)
+    return mixed, mask
 
 
 def make_visible(
@@ -185,8 +185,8 @@ def make_visible(
     needs the smaller $t$ is taken.
 
     Args:
-        patches: p, (M, C).
-        covered: u, the image below, (M, C).
+        patches: p, (C, M).
+        covered: u, the image below, (C, M).
         alpha: Opacity, (M,); mean above 2.3 `visible` in each lesion.
         lesions: Which pixels belong together.
         visible: v, in [0, 1]; 0 leaves all patches as they are.
@@ -194,39 +194,28 @@ def make_visible(
     """
     if visible == 0:
         return patches
-    within = (alpha > 0).float()[:, None]
-    weight = alpha[:, None]
-    sums = lesions.total(
-        torch.cat(
-            [
-                weight * covered,
-                weight * (patches - covered),
-                within * covered,
-                within * covered.square(),
-                weight,
-                within,
-            ],
-            dim=1,
-        )
-    )
-    means = sums / sums[:, -1:].clamp(min=1)  # over the pixels of the lesion
-    channels = covered.shape[1]
-    under, change, level, square = means[:, :-2].split(channels, dim=1)  # (N, C)
-    to_black = under.mean(dim=-1)  # (N,)
-    to_white = means[:, -2] - to_black
-    spread = (square - level.square()).clamp(min=0.0).sqrt().mean(dim=-1)
+    within = (alpha > 0).float()
+    number = lesions.total(within).clamp(min=1)  # pixels of the lesion, (N,)
+
+    def mean(values: Tensor) -> Tensor:
+        return lesions.total(values) / number
+
+    to_black = mean(alpha * covered).mean(dim=0)  # (N,)
+    to_white = mean(alpha) - to_black
+    level, square = mean(within * covered), mean(within * covered.square())  # (C, N)
+    spread = (square - level.square()).clamp(min=0.0).sqrt().mean(dim=0)
     bound = 1.02 * visible + texture * spread  # 2 %: rounding, also to 8 bits
     bound = torch.minimum(bound, 0.9 * torch.maximum(to_black, to_white))
 
-    signed = change.mean(dim=-1)
+    change = mean(alpha * (patches - covered))  # (C, N)
+    signed = change.mean(dim=0)
     # |signed| < bound where it matters, so the numerators are positive.
     t_white = (bound - signed) / (to_white - signed).clamp(min=1e-6)
     t_black = (bound + signed) / (to_black + signed).clamp(min=1e-6)
     end = (t_white <= t_black).float()
     t = torch.minimum(t_white, t_black).clamp(0.0, 1.0)
-    t = torch.where(change.abs().mean(dim=-1) < bound, t, 0.0)
-    t, end = lesions.each(torch.stack([t, end], dim=1)).split(1, dim=1)
-    return patches + t * (end - patches)
+    t = torch.where(change.abs().mean(dim=0) < bound, t, 0.0)
+    return patches + lesions.each(t) * (lesions.each(end) - patches)
 
 
 def _draw_sizes(
@@ -279,7 +268,7 @@ def _deform(
     config: MedMixConfig,
     generator: torch.Generator,
 ) -> Tensor:
-    """Cut patches and deform them, (M, C) in [0, 1].
+    """Cut patches and deform them, (C, M) in [0, 1].
 
     Order: fisheye and wave (one bilinear resampling), colour jitter, Gaussian noise.
     A patch without colour stays so.
@@ -301,19 +290,21 @@ def _deform(
     patches = _cut(images, lesions, sources, cuts, k, amplitude, length)
 
     factors = jitter_factors(shape, config.jitter, generator, applied=jittered)
-    mean = lesions.total(patches) / lesions.num_pixels[:, None]
     matrix, share = colour_map(**factors)
-    bias = lesions.each(share * mean_luma(mean))[:, None]
-    matrix = lesions.each(matrix.flatten(1)).view(-1, 3, 3)
-    patches = (matrix * patches[:, None]).sum(dim=-1) + bias
+    mean = lesions.total(patches) / lesions.num_pixels  # (C, N)
+    bias = share * mean_luma(mean.T)
+    matrix = lesions.each(matrix.flatten(1).T).view(3, 3, -1)
+    patches = (matrix * patches).sum(dim=1) + lesions.each(bias)
 
     sigma = torch.where(noisy, uniform(shape, config.noise_sigma, generator), 0.0)
     if config.noise > 0 or config.enforce:
-        noise = torch.randn(patches.shape, generator=generator, device=images.device)
-        colour = patches.amax(dim=1) - patches.amin(dim=1)
-        grey = lesions.each(lesions.largest(colour) < 1e-3)[:, None]
-        noise = torch.where(grey, noise[:, :1], noise)
-        patches = patches + lesions.each(sigma)[:, None] * noise
+        drawn = patches.mT.shape
+        noise = torch.randn(drawn, generator=generator, device=images.device)
+        noise = torch.stack(noise.unbind(dim=1))  # (C, M)
+        colour = patches.amax(dim=0) - patches.amin(dim=0)
+        grey = lesions.each(lesions.largest(colour) < 1e-3)
+        noise = torch.where(grey, noise[:1], noise)
+        patches = patches + lesions.each(sigma) * noise
     return patches.clamp(0.0, 1.0)
 
 
@@ -326,19 +317,18 @@ def _cut(
     amplitude: Tensor,
     length: Tensor,
 ) -> Tensor:
-    r"""Cut boxes through a fisheye and a horizontal wave, (M, C).
+    r"""Cut boxes through a fisheye and a horizontal wave, (C, M).
 
     On the box as $(u, v) \in [-1, 1]^2$: fisheye $r \mapsto r^{1+k}$ for $r \le 1$
     (the middle is magnified), wave $v \mapsto v + 2 A \sin(2 \pi y / \lambda)$ with
     $y = (u + 1) / 2$ the height in the box.
     """
-    u, v = lesions.square()
-    numbers = torch.stack([k, 2 * amplitude, torch.pi / length], dim=1)
-    k, swing, wave = lesions.each(numbers).unbind(dim=1)
-    magnify = (u.square() + v.square()).sqrt().clamp(1e-6, 1.0) ** k
-    shift = swing * torch.sin(wave * (u + 1))
-    box = torch.cat([lesions.boxes[:, 2:] / 2, cuts - 0.5], dim=1)
-    half_h, half_w, top, left = lesions.each(box).unbind(dim=1)
+    u, v = lesions.square
+    magnify = (u.square() + v.square()).sqrt().clamp(1e-6, 1.0) ** lesions.each(k)
+    wave = torch.sin(lesions.each(torch.pi / length) * (u + 1))
+    shift = lesions.each(2 * amplitude) * wave
+    half_h, half_w = (lesions.each(side / 2) for side in lesions.boxes[:, 2:].T)
+    top, left = (lesions.each(start - 0.5) for start in cuts.T)
     y = top + (magnify * u + 1) * half_h
     x = left + (magnify * v + shift + 1) * half_w
     return sample(images, lesions.each(sources), y, x)
@@ -353,12 +343,11 @@ def _shape(
     it is opaque in the middle and nothing reaches beyond the ellipse. In small
     lesions $\sigma$ is an eighth of the shorter side at most.
     """
-    u, v = lesions.square()
+    u, v = lesions.square
     shorter = lesions.boxes[:, 2:].amin(dim=1).float()
     sigma = (shorter / 8).clamp(max=max(config.feather * image_side, 1e-3))
-    ellipse = happens((len(lesions),), config.ellipse, generator).float()
-    numbers = torch.stack([shorter / 2 / sigma, ellipse], dim=1)
-    scale, ellipse = lesions.each(numbers).unbind(dim=1)
-    depth = (1 - (u.square() + v.square()).sqrt()).clamp(min=0.0) * scale
+    ellipse = happens((len(lesions),), config.ellipse, generator)
+    depth = (1 - (u.square() + v.square()).sqrt()).clamp(min=0.0)
+    depth = depth * lesions.each(shorter / 2 / sigma)
     soft = -torch.expm1(-0.5 * depth.square())
-    return torch.where(ellipse > 0, soft, 1.0)
+    return torch.where(lesions.each(ellipse), soft, 1.0)

@@ -146,8 +146,8 @@ def _cut_holes(
     field = Field(inside, cell, (height, width))
     boxes = place(field, sizes, classes, min_side=4, generator=generator)
     holes = Lesions(boxes, classes)
-    black = images.new_zeros(len(holes.lesion), channels)
-    return paste(images, black, black.new_ones(len(black)), holes, HOLE_VISIBLE)
+    black = images.new_zeros(channels, len(holes.lesion))
+    return paste(images, black, torch.ones_like(black[0]), holes, HOLE_VISIBLE)
 
 
 def without_mask(
