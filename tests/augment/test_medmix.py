@@ -147,6 +147,18 @@ def test_one_seed_one_result():
     assert not torch.equal(first[1], other[1])
 
 
+def test_rounds_of_images_are_their_repetition():
+    # A field that is no whole image, and so crowded that lattices are needed, too.
+    images = 0.2 + 0.8 * batch_of("noise", 4, 64, seed=0)
+    images = images * disc(64, 24)
+    counts, config = torch.arange(12) % 4, MedMixConfig(size=(0.3, 0.4))
+
+    rounds = medmix(images, counts, seeded(), config)
+    repeated = medmix(images.repeat(3, 1, 1, 1), counts, seeded(), config)
+
+    assert torch.equal(rounds[0], repeated[0]) and torch.equal(rounds[1], repeated[1])
+
+
 def test_where_lesions_lie_does_not_depend_on_other_images():
     images = batch_of("smooth", 6, 48, seed=0)
     others = batch_of("smooth", 6, 48, seed=1)

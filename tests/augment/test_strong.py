@@ -78,6 +78,16 @@ def test_constant_images_stay_finite(name):
 
 
 @pytest.mark.parametrize("name", STRONG)
+def test_rounds_of_images_are_their_repetition(name):
+    rounds, mask = STRONG[name].with_mask(noise()[:4], CLASSES, seeded())
+
+    repeated = noise()[:4].repeat(2, 1, 1, 1)
+    expected, same_mask = STRONG[name].with_mask(repeated, CLASSES, seeded())
+    assert torch.equal(rounds, expected)
+    assert mask is same_mask is None or torch.equal(mask, same_mask)
+
+
+@pytest.mark.parametrize("name", STRONG)
 def test_the_mask_covers_all_that_was_pasted(name):
     images = noise()
 

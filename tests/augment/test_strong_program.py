@@ -53,6 +53,14 @@ def test_one_seed_one_result_also_within_half_precision(name):
 
 
 @pytest.mark.parametrize("name", PROGRAM)
+def test_rounds_of_images_are_their_repetition(name):
+    rounds = PROGRAM[name](noise()[:4], CLASSES, seeded())
+
+    repeated = noise()[:4].repeat(2, 1, 1, 1)
+    assert torch.equal(rounds, PROGRAM[name](repeated, CLASSES, seeded()))
+
+
+@pytest.mark.parametrize("name", PROGRAM)
 def test_classes_outside_are_refused(name):
     with pytest.raises(InputError, match=r"classes must lie in 0\.\.3, got 1\.\.4"):
         PROGRAM[name](noise(), CLASSES + 1, seeded())

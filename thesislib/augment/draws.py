@@ -46,7 +46,7 @@ def check_images(images: Tensor, generator: torch.Generator) -> None:
         )
 
 
-def check_classes(classes: Tensor, images: Tensor, num_classes: int) -> None:
+def check_classes(classes: Tensor, num_images: int, num_classes: int) -> None:
     """Refuse classes that are not (B,) integers in 0 .. `num_classes` - 1.
 
     The range is read on the CPU only; on a GPU reading it would stall the device, and
@@ -55,9 +55,9 @@ def check_classes(classes: Tensor, images: Tensor, num_classes: int) -> None:
     Raises:
         InputError: naming the shape or range found.
     """
-    if classes.shape != images.shape[:1] or classes.is_floating_point():
+    if classes.shape != (num_images,) or classes.is_floating_point():
         raise InputError(
-            f"classes must be {images.shape[0]} integers, one for each image, got "
+            f"classes must be {num_images} integers, one for each image, got "
             f"{classes.dtype} of shape {tuple(classes.shape)}"
         )
     allowed = ((classes >= 0) & (classes < num_classes)).all()
@@ -68,6 +68,17 @@ def check_classes(classes: Tensor, images: Tensor, num_classes: int) -> None:
             f"classes must lie in 0..{num_classes - 1}, got "
             f"{int(classes.min())}..{int(classes.max())}"
         )
+
+
+def num_rounds(classes: Tensor, images: Tensor) -> int:
+    """How often images (B, ...) come, round after round, to make one for each class."""
+    return max(1, classes.numel() // len(images))
+
+
+def in_rounds(images: Tensor, classes: Tensor) -> Tensor:
+    """Images (B, C, H, W) repeated, round after round, to make one for each class."""
+    rounds = num_rounds(classes, images)
+    return images if rounds == 1 else images.repeat(rounds, 1, 1, 1)
 
 
 def uniform(

@@ -21,12 +21,14 @@ LATTICE = 8  # cells a side of the lattice that holds what was not placed by cha
 class Field:
     """Field of view of a batch, ready to be asked how much of a box is outside.
 
-    Axes: B images, R x S cells of `cell` pixels.
+    Axes: B images, R x S cells of `cell` pixels. B is `rounds` times K where K images
+    come again and again, one round after another.
     """
 
-    inside: Tensor  # (B, R, S), bool
+    inside: Tensor  # (K, R, S), bool
     cell: int
     size: tuple[int, int]  # height and width of the images, pixels
+    rounds: int = 1
 
     def __post_init__(self) -> None:
         outside = (~self.inside).cumsum(1, dtype=torch.int32).cumsum(2)
@@ -35,9 +37,10 @@ class Field:
     @cached_property
     def bounds(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Top, left, height, width of the field in pixels, (B,) each."""
-        cells = mask_bounds(self.inside[:, None])  # (B, 4)
+        cells = mask_bounds(self.inside[:, None])  # (K, 4)
         end = cells.new_tensor(self.size * 2)
-        top, left, bottom, right = torch.minimum(cells * self.cell, end).unbind(dim=1)
+        cells = torch.minimum(cells * self.cell, end).repeat(self.rounds, 1)
+        top, left, bottom, right = cells.unbind(dim=1)
         return top, left, bottom - top, right - left
 
     def holds(self, boxes: Tensor, images: Tensor | None = None) -> Tensor:
@@ -47,15 +50,16 @@ class Field:
             images: Which image each box lies in, (B, ...); the b-th if None.
         """
         top, left, height, width = boxes.unbind(dim=-1)
-        table = self._table  # (B, R + 1, S + 1)
+        table = self._table  # (K, R + 1, S + 1)
 
         def outside(corner: Tensor) -> Tensor:
             return table.flatten().index_select(0, corner.flatten()).view_as(corner)
 
         if images is None:
-            images = torch.arange(len(table), device=table.device)
+            images = torch.arange(len(boxes), device=table.device)
             images = images.view(-1, *[1] * (top.dim() - 1))
-        corner = images * table[0].numel() + left // self.cell  # in the flat table
+        start = images % len(table) * table[0].numel()  # of the image's, in the table
+        corner = start + left // self.cell
         span = (left + width - 1) // self.cell + 1 - left // self.cell
         stride = table.shape[2]
         first = corner + top // self.cell * stride

@@ -25,6 +25,7 @@ class Lesions:
         counts: (B,), at most L.
 
     Attributes:
+        num_images: B.
         images: Image that each lesion lies in, (N,).
         boxes: (N, 4).
         num_pixels: Height times width, (N,).
@@ -34,6 +35,7 @@ class Lesions:
 
     def __init__(self, boxes: Tensor, counts: Tensor) -> None:
         exists = torch.arange(boxes.shape[1], device=boxes.device) < counts[:, None]
+        self.num_images = len(counts)
         self.images, slots = exists.nonzero().unbind(dim=1)
         self.boxes = boxes[self.images, slots]
         self.num_pixels = self.boxes[:, 2] * self.boxes[:, 3]

@@ -23,6 +23,7 @@ from thesislib.augment.draws import (
     check_classes,
     check_images,
     happens,
+    num_rounds,
     uniform,
 )
 from thesislib.augment.fov import coarse_field
@@ -94,14 +95,15 @@ def medmix(
     Args:
         images: Normal images, (B, 3, H, W), float32 in [0, 1]. A batch of one cuts
             from its own image.
-        counts: Lesions for each image, (B,), integers in 0 .. `max_lesions`.
+        counts: Lesions for each image, (B,), integers in 0 .. `max_lesions`; or for
+            each of A rounds of the images, (A B,), as if these were repeated.
         generator: On the device of the images.
         config: `MedMixConfig()` if None.
 
     Returns:
-        Images of the same shape in [0, 1], and the mask of the lesions, (B, 1, H, W),
-        bool: `counts` components (8-connected) an image. Nothing changes outside the
-        mask. In each component the change of a channel, averaged over pixels, has
+        Images in [0, 1], as many as counts, and the mask of the lesions, (A B, 1, H,
+        W), bool: `counts` components (8-connected) an image. Nothing changes outside
+        the mask. In each component the change of a channel, averaged over pixels, has
         magnitude `config.visible` or more in the mean over channels; so the mean
         absolute change over pixels and channels is no smaller.
 
@@ -110,12 +112,13 @@ def medmix(
     """
     check_images(images, generator)
     config = config or MedMixConfig()
-    check_classes(counts, images, config.max_lesions + 1)
-    num_images, _, height, width = images.shape
+    rounds = num_rounds(counts, images)
+    check_classes(counts, rounds * len(images), config.max_lesions + 1)
+    height, width = images.shape[2:]
     inside, cell = coarse_field(images)
-    fields = Field(inside, cell, (height, width))
+    fields = Field(inside, cell, (height, width), rounds)
 
-    sizes = _draw_sizes(num_images, min(height, width), config, generator)
+    sizes = _draw_sizes(len(counts), min(height, width), config, generator)
     boxes = place(fields, sizes, counts, config.min_side, generator)
     lesions = Lesions(boxes, counts)
     sources, cuts = _draw_cuts(fields, lesions, config, generator)
@@ -135,7 +138,7 @@ def paste(
     """Blend patches into the images, each made visible if it is not.
 
     Args:
-        images: (B, C, H, W).
+        images: (B, C, H, W); of A rounds if the lesions are.
         patches: Colours in [0, 1], (C, M).
         alpha: Opacity, (M,), 0 outside the lesion.
         lesions: Where they go; they do not overlap.
@@ -144,8 +147,7 @@ def paste(
     Returns:
         Images and mask as `medmix`.
     """
-    num_images, _, height, width = images.shape
-    mixed = images.clone(memory_format=torch.contiguous_format)
+    mixed = images.repeat(lesions.num_images // len(images), 1, 1, 1)
     index = lesions.index(images.shape)  # (M,)
     covered = pixels(mixed, index)  # (C, M)
     patches = make_visible(patches, covered, alpha, lesions, visible, texture)
@@ -153,9 +155,7 @@ def paste(
     for plane, colour in zip(planes(mixed), changed, strict=True):
         plane.scatter_(0, index, colour)
 
-    mask = torch.zeros(
-        (num_images, 1, height, width), dtype=torch.bool, device=index.device
-    )
+    mask = torch.zeros_like(mixed[:, :1], dtype=torch.bool)
     mask.view(-1).scatter_(0, lesions.index(mask.shape), alpha > 0)
     return mixed, mask
 
@@ -241,7 +241,7 @@ def _draw_cuts(
     Returns:
         Sources, and top and left of the cut, pixels.
     """
-    num_images, shape = len(fields.inside), (len(lesions),)
+    num_images, shape = lesions.num_images, (len(lesions),)
     other = 1 + (uniform(shape, (0.0, 1.0), generator) * (num_images - 1)).long()
     other = other.clamp(max=max(num_images - 1, 1))  # against rounding up
     same = happens(shape, config.same_image, generator)
@@ -331,7 +331,7 @@ def _cut(
     top, left = (lesions.each(start - 0.5) for start in cuts.T)
     y = top + (magnify * u + 1) * half_h
     x = left + (magnify * v + shift + 1) * half_w
-    return sample(images, lesions.each(sources), y, x)
+    return sample(images.contiguous(), lesions.each(sources % len(images)), y, x)
 
 
 def _shape(

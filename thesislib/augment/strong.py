@@ -1,8 +1,9 @@
 """Strong augmentations A_n that Figure 5.7 compares, one function each.
 
 Each takes images (B, 3, H, W), classes (B,) and a generator, and returns images of
-the same shape; class 0 leaves an image as it is. `STRONG` lists them by name, and can
-also return the mask of what was pasted, which a weak view has to keep.
+the same shape; class 0 leaves an image as it is. `STRONG` lists them by name. As it
+has them, they also take classes of A rounds of the images, (A B,), and can return the
+mask of what was pasted, which a weak view has to keep.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,9 @@ from thesislib.augment.draws import (
     augmentation,
     check_classes,
     check_images,
+    in_rounds,
     normal_noise,
+    num_rounds,
 )
 from thesislib.augment.fov import coarse_field
 from thesislib.augment.layout import Field, place
@@ -112,13 +115,13 @@ class StrongAugmentation:
     def __call__(
         self, images: Tensor, classes: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """Augment images (B, 3, H, W) by classes (B,)."""
+        """Augment images (B, 3, H, W) by classes (A B,), images round after round."""
         return self.with_mask(images, classes, generator)[0]
 
     def with_mask(
         self, images: Tensor, classes: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor | None]:
-        """Return also the mask of what was pasted, (B, 1, H, W); None if nothing is."""
+        """Return also the mask of what was pasted, (A B, 1, H, W), None if nothing."""
         return self.function(images, classes, generator)
 
 
@@ -138,12 +141,13 @@ def _cut_holes(
     images: Tensor, classes: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Images and mask of `cutout`."""
-    _check(images, classes, generator, num_classes=4)
-    num_images, channels, height, width = images.shape
+    rounds = num_rounds(classes, images)
+    _check(images, classes, generator, num_classes=4, rounds=rounds)
+    _, channels, height, width = images.shape
     side = max(4, round(HOLE * min(height, width)))
     inside, cell = coarse_field(images)
-    sizes = torch.full((num_images, 3, 2), side, device=images.device)
-    field = Field(inside, cell, (height, width))
+    sizes = torch.full((len(classes), 3, 2), side, device=images.device)
+    field = Field(inside, cell, (height, width), rounds)
     boxes = place(field, sizes, classes, min_side=4, generator=generator)
     holes = Lesions(boxes, classes)
     black = images.new_zeros(channels, len(holes.lesion))
@@ -153,15 +157,22 @@ def _cut_holes(
 def without_mask(
     function: Callable[[Tensor, Tensor, torch.Generator], Tensor],
 ) -> Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, None]]:
-    """Give a function that pastes nothing the return values of one that does."""
-    return lambda *arguments: (function(*arguments), None)
+    """Let a function that pastes nothing be called, and answer, as one that does."""
+    return lambda images, classes, generator: (
+        function(in_rounds(images, classes), classes, generator),
+        None,
+    )
 
 
 def _check(
-    images: Tensor, classes: Tensor, generator: torch.Generator, num_classes: int
+    images: Tensor,
+    classes: Tensor,
+    generator: torch.Generator,
+    num_classes: int,
+    rounds: int = 1,
 ) -> None:
     check_images(images, generator)
-    check_classes(classes, images, num_classes)
+    check_classes(classes, rounds * len(images), num_classes)
 
 
 STRONG: dict[str, StrongAugmentation] = {

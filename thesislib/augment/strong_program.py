@@ -14,6 +14,7 @@ from thesislib.augment.draws import (
     augmentation,
     check_classes,
     check_images,
+    in_rounds,
     normal_noise,
     uniform,
 )
@@ -40,7 +41,8 @@ def cutout_anywhere(
         Images (B, 3, H, W), and mask of the holes (B, 1, H, W), bool.
     """
     check_images(images, generator)
-    check_classes(classes, images, MAX_HOLES + 1)
+    images = in_rounds(images, classes)
+    check_classes(classes, len(images), MAX_HOLES + 1)
     height, width = images.shape[-2:]
     reach = max(3, round(HOLE * min(height, width)) | 1) // 2
     draw = uniform((2, len(images), MAX_HOLES, 1), (0.0, 1.0), generator)
@@ -66,7 +68,7 @@ def noise_kinds(images: Tensor, classes: Tensor, generator: torch.Generator) -> 
     images keep their range; and noise on grey images is grey, see `normal_noise`.
     """
     check_images(images, generator)
-    check_classes(classes, images, 4)
+    check_classes(classes, len(images), 4)
     noise = normal_noise(images, generator)  # an image has one kind: one draw for all
     gaussian = NOISE_VARIANCE**0.5 * noise
     rare = NormalDist().inv_cdf(1 - SALT_AND_PEPPER / 2)

@@ -25,11 +25,7 @@ def in_every_class(
         (A N, 1, H, W); None if nothing is.
     """
     classes = torch.arange(strong.num_classes, device=images.device)
-    return strong.with_mask(
-        images.repeat(strong.num_classes, 1, 1, 1),
-        classes.repeat_interleave(len(images)),
-        generator,
-    )
+    return strong.with_mask(images, classes.repeat_interleave(len(images)), generator)
 
 
 def views_in_every_class(
