@@ -6,6 +6,7 @@ Axes in all shapes: A classes, V = 2 weak views, N images.
 import torch
 from torch import Tensor
 
+from thesislib.augment.geometry import mask_bounds
 from thesislib.augment.strong import StrongAugmentation
 from thesislib.augment.weak import WeakConfig, weak_view
 
@@ -21,11 +22,13 @@ def in_every_class(
         images: (N, 3, H, W) in [0, 1].
 
     Returns:
-        Images, (A N, 3, H, W), and the mask of what was pasted into them,
-        (A N, 1, H, W); None if nothing is.
+        Images, (A N, 3, H, W), and the bounds of what was pasted into them, (A N, 4),
+        as `weak_view` keeps them; None if nothing is.
     """
     classes = torch.arange(strong.num_classes, device=images.device)
-    return strong.with_mask(images, classes.repeat_interleave(len(images)), generator)
+    classes = classes.repeat_interleave(len(images))
+    shifted, mask = strong.with_mask(images, classes, generator)
+    return shifted, None if mask is None else mask_bounds(mask)
 
 
 def views_in_every_class(

@@ -16,7 +16,6 @@ from thesislib.augment.draws import augmentation, check_images, happens, uniform
 from thesislib.augment.geometry import (
     blurred_rows,
     crop_boxes,
-    mask_bounds,
     mix,
     resized_rows,
 )
@@ -73,9 +72,10 @@ def weak_view(
         generator: On the device of the images; all draws of a sample depend on its
             place in the batch alone.
         config: `WeakConfig()` if None.
-        keep: Mask of what the crop must contain, (B, 1, H, W), bool, as MedMix
-            returns it, so that a view shows all lesions its label counts. Crops of
-            images with lesions are then a little larger and nearer the middle.
+        keep: Top, left, bottom, right of what the crop must contain, (B, 4), as
+            `mask_bounds` makes them of MedMix's mask, so that a view shows all lesions
+            its label counts. Crops of images with lesions are then a little larger and
+            nearer the middle.
 
     Returns:
         Views of the same shape, clamped to [0, 1].
@@ -90,7 +90,7 @@ def weak_view(
         config.crop_scale,
         config.crop_ratio,
         generator,
-        keep=None if keep is None else mask_bounds(keep),
+        keep=keep,
     )
     top, left, box_h, box_w = boxes.unbind(dim=1)
     flipped = happens((num_images,), config.flip, generator)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from thesislib.augment.colour import JitterConfig
+from thesislib.augment.geometry import mask_bounds
 from thesislib.augment.medmix import MedMixConfig
 from thesislib.augment.strong import strong_augmentation
 from thesislib.augment.views import NUM_VIEWS
@@ -161,9 +162,10 @@ def augmented_views(bank, config: DROCConfig, generator: torch.Generator) -> Ten
         len(bank), config.num_classes, config.batch_size, generator
     )
     images = random_patches(bank.take(which), config.patch_size, generator)
-    images, pasted = strong.with_mask(images, classes, generator)
+    images, mask = strong.with_mask(images, classes, generator)
+    keep = None if mask is None else mask_bounds(mask)
     views = [
-        weak_view(images, generator, config.weak, keep=pasted) for _ in range(NUM_VIEWS)
+        weak_view(images, generator, config.weak, keep=keep) for _ in range(NUM_VIEWS)
     ]
     return torch.stack(views)
 
