@@ -1,7 +1,7 @@
 """Random numbers from an explicit generator, and the check every augmentation makes."""
 
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import TypeVar
 
 import torch
@@ -68,6 +68,12 @@ def check_classes(classes: Tensor, num_images: int, num_classes: int) -> None:
             f"classes must lie in 0..{num_classes - 1}, got "
             f"{int(classes.min())}..{int(classes.max())}"
         )
+
+
+@lru_cache(maxsize=64)
+def constant(values: tuple, device: torch.device) -> Tensor:
+    """A tensor of fixed numbers, made once: every copy to a GPU would wait for it."""
+    return torch.tensor(values, device=device)
 
 
 def num_rounds(classes: Tensor, images: Tensor) -> int:

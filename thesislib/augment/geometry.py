@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thesislib.augment.draws import uniform
+from thesislib.augment.draws import constant, uniform
 
 
 def crop_boxes(
@@ -52,9 +52,9 @@ def crop_boxes(
     central = min(max(width / height, ratio[0]), ratio[1])
     whole = (min(height, round(width / central)), min(width, round(height * central)))
     any_fits = fits.any(dim=1, keepdim=True)
-    extent = torch.where(any_fits, drawn, drawn.new_tensor(whole))  # (B, 2)
+    extent = torch.where(any_fits, drawn, constant(whole, drawn.device))  # (B, 2)
 
-    image = extent.new_tensor(size)
+    image = constant(size, extent.device)
     if keep is None:
         low, high = torch.zeros_like(extent), image - extent
     else:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thesislib.augment.draws import uniform
+from thesislib.augment.draws import constant, uniform
 from thesislib.augment.geometry import mask_bounds
 from thesislib.errors import InputError
 
@@ -38,7 +38,7 @@ class Field:
     def bounds(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Top, left, height, width of the field in pixels, (B,) each."""
         cells = mask_bounds(self.inside[:, None])  # (K, 4)
-        end = cells.new_tensor(self.size * 2)
+        end = constant(self.size * 2, cells.device)
         cells = torch.minimum(cells * self.cell, end).repeat(self.rounds, 1)
         top, left, bottom, right = cells.unbind(dim=1)
         return top, left, bottom - top, right - left

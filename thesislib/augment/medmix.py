@@ -22,6 +22,7 @@ from thesislib.augment.draws import (
     augmentation,
     check_classes,
     check_images,
+    constant,
     happens,
     num_rounds,
     uniform,
@@ -275,7 +276,7 @@ def _deform(
     """
     shape = (len(lesions),)
     chances = (config.jitter.probability, config.noise, config.fisheye, config.wave)
-    chance = torch.tensor(chances, device=images.device)
+    chance = constant(chances, images.device)
     happening = uniform((4, *shape), (0.0, 1.0), generator) < chance[:, None]
     forced = uniform(shape, (0.0, 4.0), generator).long().clamp(max=3)
     if config.enforce:

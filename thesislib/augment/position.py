@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from thesislib.augment.draws import augmentation, check_images, uniform
+from thesislib.augment.draws import augmentation, check_images, constant, uniform
 from thesislib.errors import InputError
 
 # Row and column step to the second patch, in the order of CCD's published code.
@@ -41,9 +41,9 @@ def position_pairs(
     shape = (num_images,)
     labels = _below(shape, 8, generator)
     offset = low + _below((num_images, 2), spread, generator)
-    step = offset * torch.tensor(DIRECTIONS, device=device)[labels]  # (B, 2)
+    step = offset * constant(DIRECTIONS, device)[labels]  # (B, 2)
 
-    room = torch.tensor(size, device=device) - patch_size - step.abs()  # at least 0
+    room = constant(tuple(size), device) - patch_size - step.abs()  # at least 0
     draw = uniform((num_images, 2), (0.0, 1.0), generator)
     first = torch.minimum((draw * (room + 1)).long(), room) + (-step).clamp(min=0)
     second = first + step

@@ -16,6 +16,7 @@ from thesislib.augment.draws import (
     augmentation,
     check_classes,
     check_images,
+    constant,
     in_rounds,
     normal_noise,
     num_rounds,
@@ -86,7 +87,7 @@ def gaussian_noise(
     Gaussian noise only, so ours are four variances of it.
     """
     _check(images, classes, generator, num_classes=4)
-    sigma = torch.tensor(NOISE_SIGMA, device=images.device)[classes]
+    sigma = constant(NOISE_SIGMA, images.device)[classes]
     noise = normal_noise(images, generator)
     return (images + sigma[:, None, None, None] * noise).clamp(0.0, 1.0)
 

@@ -160,7 +160,12 @@ def centred_features(z: Tensor, centres: Tensor) -> Tensor:
     return F.normalize(z - centres.detach()[:, None, None], dim=-1)
 
 
-def inverse_temperatures(num_classes: int, temperature: float, alpha: float) -> Tensor:
+def inverse_temperatures(
+    num_classes: int,
+    temperature: float,
+    alpha: float,
+    device: torch.device | None = None,
+) -> Tensor:
     r"""Temperature scaling, thesis Eq. (5.7).
 
     $$\kappa(n, m) = 1 / (\alpha \tau) \text{ if } n = m, \text{ else } 1 / \tau$$
@@ -172,7 +177,7 @@ def inverse_temperatures(num_classes: int, temperature: float, alpha: float) -> 
     Returns:
         $\kappa$, (A, A).
     """
-    kappa = torch.full((num_classes, num_classes), 1 / temperature)
+    kappa = torch.full((num_classes, num_classes), 1 / temperature, device=device)
     return kappa.fill_diagonal_(1 / (alpha * temperature))
 
 
@@ -326,8 +331,9 @@ def losses(
             with torch.no_grad():
                 model.centres.lerp_(class_centres(z), 1 - config.centre_momentum)
         f = centred_features(z, model.centres)
+        alpha = config.alpha if config.kappa else 1
         kappa = inverse_temperatures(
-            config.num_classes, config.temperature, config.alpha if config.kappa else 1
+            config.num_classes, config.temperature, alpha, z.device
         )
         if "ctr" in config.terms:
             terms["ctr"] = multi_centring_loss(z, model.centres)
