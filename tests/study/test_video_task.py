@@ -44,6 +44,13 @@ def test_a_phantom_is_drawn_anew_for_every_seed():
     assert first.fingerprint == again.fingerprint != other.fingerprint
 
 
+def test_features_of_an_unknown_name_are_refused_before_anything_is_read():
+    chosen = Chapter08(source="phantom", features="hog")
+
+    with pytest.raises(InputError, match=r"features are 'hog'; allowed are motion"):
+        chosen.locate(chosen.resolved_configs())
+
+
 def test_bags_have_both_kinds_and_as_many_abnormal_ones_as_asked_for():
     run = a_run()
     whole = video_task.bags_of(run)

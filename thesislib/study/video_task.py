@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
-
-from pydantic import Field
+from typing import Any, ClassVar, Literal
 
 from thesislib import paths
 from thesislib.datasets.videos.base import VideoOptions, VideoPhantomSize
@@ -40,11 +38,18 @@ class VideoParameters(ChapterParameters):
         allow_pickle: Read features that lie in pickles, by a restricted unpickler.
         annotations: Folder of lists and labels, where they lie apart from the
             features; "" is the dataset's own folder.
+        features: Of datasets that are frames: `motion`, which needs no weights, or a
+            network; see `video.features.describer`.
+        weights: File with that network's weights.
     """
+
+    files: ClassVar[tuple[str, ...]] = ("weights",)
 
     ground_truth: Literal["rtfm", "vadclip", "ur-dmu"] = "rtfm"
     allow_pickle: bool = False
-    annotations: str = Field(default="")
+    annotations: str = ""
+    features: str = "motion"
+    weights: str = ""
 
     def phantom_size(self, configs: Mapping[str, Any]) -> VideoPhantomSize:
         """Numbers of phantom videos, from the settings' `data`."""
@@ -60,11 +65,13 @@ class VideoParameters(ChapterParameters):
         """Find the videos without reading them; see `datasets.registry.find_videos`.
 
         Raises:
-            InputError: If they are absent, with what to fetch and where to put it.
+            InputError: If they are absent, with what to fetch and where to put it, or
+                `features` is no name of features.
         """
         from thesislib.datasets import registry
         from thesislib.training.progress import reporter
 
+        self._describe()
         data, lists = configs["data"], self.annotations
         return registry.find_videos(
             self.dataset,
@@ -86,13 +93,23 @@ class VideoParameters(ChapterParameters):
     def load(self, located: Any, device: Any) -> Any:
         """Read located videos, or draw the phantom.
 
-        Features of phantoms and of frames are standardised; official ones are not.
+        Features of phantoms are standardised, official ones are not; those of frames
+        are, draw by draw, see `videos_of`.
         """
         from thesislib.datasets import registry
         from thesislib.training.progress import reporter
 
-        found = registry.load_videos(located, progress=reporter("reading videos"))
+        found = registry.load_videos(
+            located, describe=self._describe(), progress=reporter("reading videos")
+        )
         return found.standardised() if found.source == "phantom" else found
+
+    def _describe(self) -> Any:
+        """What makes features of frames."""
+        from thesislib.video.features import describer
+
+        weights = str(paths.resolve(self.weights)) if self.weights else ""
+        return describer(self.features, weights)
 
 
 @dataclass(frozen=True, kw_only=True)

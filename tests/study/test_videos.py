@@ -1,0 +1,117 @@
+"""Rows of video methods: trained once, read back, recomputed by `runs verify`."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from thesislib import runs
+from thesislib.chapters.ch08_rtfm.settings import Chapter08
+from thesislib.datasets.videos import baselines
+from thesislib.errors import InputError
+from thesislib.metrics.video import frame_scores
+from thesislib.runs import verification
+from thesislib.study import videos
+from thesislib.study.video_task import VideoTask, videos_of
+from thesislib.video import rtfm
+
+TINY = {
+    **{f"data.num_train_{kind}": 4 for kind in ("normal", "abnormal")},
+    **{f"data.num_test_{kind}": 3 for kind in ("normal", "abnormal")},
+    **{f"{name}.batch_size": 4 for name in ("rtfm", "deep_mil")},
+    **{f"{name}.num_steps": 2 for name in ("rtfm", "deep_mil")},
+}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    for name in ("RESULTS", "DATA", "CACHE"):
+        monkeypatch.setenv(f"THESIS_{name}", str(tmp_path / name.lower()))
+
+
+@pytest.fixture
+def start(request):
+    def opened():
+        run = runs.start(Chapter08, {"source": "phantom", "overrides": TINY})
+        request.addfinalizer(run.close)
+        return run
+
+    return opened
+
+
+def methods(run):
+    return [
+        videos.network(run.configs["rtfm"], "rtfm", key="rtfm", label="RTFM"),
+        videos.network(run.configs["deep_mil"], "deep_mil", key="mil", label="DeepMIL"),
+        videos.floor("pooled", "pooled logistic", baselines.pooled_logistic),
+    ]
+
+
+def test_rows_are_those_of_all_frames_and_can_be_computed_again(start):
+    run = start()
+    own = methods(run)
+    found = videos.rows(run, own, [VideoTask()])
+    difference = videos.contrast(run, own[0], own[1])
+    run.finish([(None, "rtfm"), (None, "mil"), (None, "pooled")])
+    (finding,) = verification.verify([run.folder])
+
+    scores = videos.detect(run, own[2])
+    expected = roc_auc_score(
+        np.concatenate(run.data.test_frame_labels),
+        np.concatenate([frame_scores(s, 16 * len(s)) for s in scores.scores]),
+    )
+    assert found["floor-pooled"]["auc"].value == pytest.approx(expected)
+    both = (found[name]["auc"].value for name in ("rtfm", "deep_mil"))
+    assert difference["auc"].difference == pytest.approx(np.subtract(*both))
+    assert finding.kind == "agrees"
+    assert f"{len(run.rows)} of {len(run.rows)} rows recomputed" in finding.text
+
+
+def test_a_method_is_trained_once_and_read_back(start, monkeypatch):
+    run = start()
+    first = [videos.detect(run, method).scores for method in methods(run)]
+    run.close()
+    monkeypatch.setattr(rtfm, "fit", None)  # a second training would call it
+    again = [videos.detect(start(), method).scores for method in methods(run)]
+
+    for one, two in zip(first, again, strict=True):
+        assert all(map(np.array_equal, one, two))
+
+
+def test_fewer_abnormal_videos_are_another_training_on_the_same_test(start):
+    run, task = start(), VideoTask(num_abnormal=2)
+    method = methods(run)[0]
+    videos.rows(run, [method], [task])
+    whole, few = (videos.detect(run, method, t) for t in (VideoTask(), task))
+
+    assert all(map(np.array_equal, whole.labels, few.labels))
+    assert not np.array_equal(whole.scores[0], few.scores[0])
+    assert {str(row["setting"]) for row in run.rows} == {"{'num_abnormal': 2}"}
+
+
+def test_over_draws_there_is_each_and_their_mean(start):
+    run = start()
+    training = [run.data.ids[v] for kind in (0, 1) for v in run.data.train(kind)]
+    draws = tuple(frozenset(training) - {training[d]} for d in range(5))
+    run.data = replace(run.data, draws=draws)
+    tasks = [VideoTask(draw=draw) for draw in range(5)]
+    method = methods(run)[2]
+    found = videos.rows(run, [method], tasks)[method.stage]
+    aucs = [row for row in run.rows if row["metric"] == "auc"]
+    run.finish([(None, "pooled")])
+    (finding,) = verification.verify([run.folder])
+
+    assert [row["setting"] for row in aucs] == [{"draw": d} for d in range(5)] + [{}]
+    mean = np.mean([row["value"] for row in aucs[:5]])
+    assert found["auc"].value == aucs[5]["value"] == pytest.approx(mean)
+    assert len(videos_of(run, tasks[0]).test) == 7
+    assert finding.kind == "agrees"
+    assert f"{len(run.rows)} of {len(run.rows)} rows" in finding.text
+
+
+def test_two_rows_of_one_key_and_setting_are_refused(start):
+    run = start()
+
+    with pytest.raises(InputError, match="row key rtfm and one setting"):
+        videos.rows(run, [methods(run)[0]] * 2, [VideoTask()])

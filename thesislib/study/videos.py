@@ -1,0 +1,199 @@
+"""Methods on videos: fitted once on each task, judged on frames, recorded as rows."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from thesislib.errors import InputError
+from thesislib.metrics import video as metrics
+from thesislib.metrics.delong import Contrast
+from thesislib.metrics.image import Estimate
+from thesislib.metrics.seeds import over_seeds_phantom
+from thesislib.metrics.video import VideoScores
+from thesislib.study.task import kept
+from thesislib.study.units import Tables, as_printed, printing
+from thesislib.study.video_task import WHOLE, VideoTask, bags_of, videos_of
+from thesislib.training import seeding
+from thesislib.video import ctmil, deep_mil, mil, rtfm
+
+Tasks = Sequence[VideoTask]
+Found = dict[str, dict[str, Estimate]]  # row -> metric -> estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoMethod:
+    """One row.
+
+    Attributes:
+        key: Row key, as in `thesislib.paper` where the row is printed.
+        label: For legends and tables.
+        stage: Unique in a run; names stored arrays.
+        score: Gives the scores of the snippets of every test video, (T_v,) each, from
+            (run, task).
+        setting: What tells rows of one key apart.
+        config: Settings that variants change.
+    """
+
+    key: str
+    label: str
+    stage: str
+    score: Callable[[Any, VideoTask], Sequence[np.ndarray]]
+    setting: Mapping[str, Any] = field(default_factory=dict)
+    config: Any = None
+
+
+# --- Networks --------------------------------------------------------------------
+
+FAMILIES: dict[type, tuple[ModuleType, type[nn.Module]]] = {
+    rtfm.RTFMConfig: (rtfm, rtfm.RTFM),
+    ctmil.CTMILConfig: (ctmil, ctmil.CTMIL),
+    deep_mil.DeepMILConfig: (deep_mil, deep_mil.DeepMIL),
+}
+
+
+def trained(run, config, stage: str, task: VideoTask = WHOLE) -> nn.Module:
+    """The network of some settings, trained on a task or read back.
+
+    Args:
+        config: Settings of one of `FAMILIES`.
+        stage: Name of the training; what stands before a slash in it names overrides.
+    """
+    name = f"{stage}/{task.stage or 'all'}"
+    module, network = FAMILIES[type(config)]
+
+    def train() -> nn.Module:
+        bags = bags_of(run, task)
+        seeding.seed_torch(run.parameters.seed, name, "weights")
+        model = network(config, bags.num_features).to(run.device)
+        with run.stage(name), torch.enable_grad():
+            module.fit(model, bags, config, run.loop(name))
+        return model
+
+    return kept(run, ("video network", name), train)
+
+
+def network(config, stage: str, **given: Any) -> VideoMethod:
+    """The row of a trained network; see `trained`."""
+
+    def score(run, task: VideoTask) -> list[np.ndarray]:
+        model, data = trained(run, config, stage, task), videos_of(run, task)
+        tests = (data.test_video(n) for n in range(len(data.test)))
+        return [one.numpy() for one in mil.score_videos(model, tests)]
+
+    return VideoMethod(stage=stage, score=score, config=config, **given)
+
+
+def floor(key: str, label: str, score: Callable) -> VideoMethod:
+    """The row of a baseline of `datasets.videos.baselines`, a function of the data."""
+    return VideoMethod(
+        key=key,
+        label=label,
+        stage=f"floor-{key}",
+        score=lambda run, task: score(videos_of(run, task)),
+    )
+
+
+# --- Scores and rows ---------------------------------------------------------------
+
+
+def detect(run, method: VideoMethod, task: VideoTask = WHOLE) -> VideoScores:
+    """Fit a method on a task and score its test videos, or read back what it said."""
+    name = " ".join(filter(None, (method.stage, task.stage)))
+    data = videos_of(run, task)
+
+    def compute() -> dict[str, np.ndarray]:
+        scores = method.score(run, task)
+        with run.stage(f"scores {name}"):
+            return scores_of(data, scores).to_arrays()
+
+    def read() -> VideoScores:
+        return VideoScores.from_arrays(run.once(f"video scores {name}", compute))
+
+    return kept(run, ("video scores", name), read)
+
+
+def scores_of(data, scores: Sequence[np.ndarray]) -> VideoScores:
+    """Scores of the snippets of a dataset's test videos, with its frame labels."""
+    return VideoScores(
+        scores=[np.asarray(one, dtype=np.float64) for one in scores],
+        labels=data.test_frame_labels,
+        snippet=data.snippet,
+        stride=data.stride,
+        frames_per_second=data.frames_per_second,
+        names=data.test_ids,
+    )
+
+
+def rows(
+    run, methods: Sequence[VideoMethod], tasks: Tasks, tables: Tables = (None,)
+) -> Found:
+    """Record every method's frame metrics, with the snippet scores behind them.
+
+    Args:
+        tasks: One; or the recorded draws, and then each and the mean over them, with
+            an interval over draws.
+        tables: Published tables that may print a row.
+
+    Raises:
+        InputError: If two methods have one key and setting.
+    """
+    named = [(method.key, str(dict(method.setting))) for method in methods]
+    if twice := sorted({key for key, _ in named if named.count((key, _)) > 1}):
+        raise InputError(f"Two methods have the row key {twice[0]} and one setting.")
+    return {method.stage: _add(run, method, tasks, tables) for method in methods}
+
+
+def _add(run, method: VideoMethod, tasks: Tasks, tables: Tables) -> dict:
+    found = []
+    for task in tasks:
+        setting, scores = {**method.setting, **task.setting}, detect(run, method, task)
+        run.add_histograms(method.key, setting, scores.to_arrays())
+        found.append(scores.evaluate(run.parameters.seed))
+        if len(tasks) > 1:
+            for metric, estimate in found[-1].items():
+                run.add_row(None, method.key, setting, metric, *estimate)
+    mean = found[0] if len(tasks) == 1 else _over_draws(found)
+    setting = dict(method.setting) if len(tasks) > 1 else setting
+    for table in printing(tables, method.key, setting):
+        for metric, estimate in mean.items():
+            name = as_printed(table, metric, run.parameters.dataset)
+            run.add_row(table, method.key, setting, name, *estimate)
+    return mean
+
+
+def _over_draws(found: Sequence[Mapping[str, Estimate]]) -> dict[str, Estimate]:
+    """Mean of each metric that every draw has, with an interval over draws."""
+    means = {}
+    for metric in found[0]:
+        if all(metric in one for one in found):
+            mean = over_seeds_phantom([one[metric].value for one in found])
+            means[metric] = Estimate(
+                mean.value, mean.ci_low, mean.ci_high, found[0][metric].n
+            )
+    return means
+
+
+def contrast(
+    run,
+    first: VideoMethod,
+    second: VideoMethod,
+    task: VideoTask = WHOLE,
+    given: tuple[str, ...] = ("auc", "ap"),
+) -> dict[str, Contrast]:
+    """Record one method's frame metrics minus another's on the same videos.
+
+    Both methods have the same setting.
+    """
+    pair = [detect(run, method, task) for method in (first, second)]
+    found = metrics.compare(*pair, seed=run.parameters.seed)
+    setting = {**first.setting, **task.setting, "minus": second.key}
+    for metric in given:
+        one = found[metric]
+        ends = (one.difference, one.ci_low, one.ci_high)
+        run.add_row(None, first.key, setting, f"{metric} difference", *ends)
+    return found
