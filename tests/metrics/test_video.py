@@ -57,6 +57,23 @@ def test_auc_among_abnormal_videos_is_left_out_where_they_have_no_normal_frame()
     assert "auc_abnormal" not in evaluate(labels, [np.arange(4.0)] * 2)
 
 
+def test_frames_that_do_not_count_are_as_if_they_were_not_there(made):
+    labels, scores = made
+    rng = np.random.default_rng(2)
+    masked = [np.where(rng.random(len(one)) < 0.3, 255, one) for one in labels]
+    masked[1][:] = 255
+
+    found = evaluate(masked, scores, num_bootstrap=10)
+
+    left, kept = (np.concatenate(part) for part in (masked, scores))
+    counted = left != 255
+    assert found["auc"].value == pytest.approx(
+        roc_auc_score(left[counted], kept[counted])
+    )
+    assert found["auc"].n == counted.sum()
+    assert "latency" not in found
+
+
 def test_intervals_are_those_of_videos_drawn_and_scored_one_by_one(made):
     """A slow bootstrap in the same strata, each resample put together and scored."""
     labels, scores = made

@@ -8,6 +8,7 @@ import pytest
 
 from thesislib import runs, sources
 from thesislib.datasets import registry
+from thesislib.datasets.phantoms.video import KINDS
 from thesislib.datasets.videos.base import VideoPhantomSize
 from thesislib.metrics import video
 from thesislib.runs import record, verification
@@ -58,6 +59,7 @@ def sealed(tmp_path, monkeypatch):
         [one + 0.1 * d * rng.normal(size=len(one)) for one in scores] for d in range(5)
     ]
     FRAME.add_draws(run, [run.data] * 5, "drawn", draws, setting={"k": 3})
+    FRAME.add_kinds(run, run.data, "rtfm", scores)
     run.finish()
     return run
 
@@ -71,7 +73,8 @@ def found() -> dict[str, str]:
 
 def test_every_row_of_frames_is_recomputed(sealed):
     number = len(sealed.rows)
-    assert number == 6 + 6 + 3 + 5 * 6 + 6
+    kinds = [r for r in sealed.rows if "kind" in r["setting"]]
+    assert number == 6 + 6 + 3 + 5 * 6 + 6 + len(kinds)
     assert found() == {
         "agrees": f"seal and files, {number} of {number} rows recomputed\n"
     }
@@ -87,8 +90,9 @@ def test_a_number_that_the_scores_do_not_give_is_noticed(sealed):
     }
     path = sealed.folder / "run.json"
     content = json.loads(path.read_text(encoding="utf-8"))
-    for row in content["rows"]:  # of `drawn`, the last is the mean
-        if (row["row"], row["metric"]) in forged and "draw" not in row["setting"]:
+    for row in content["rows"]:
+        part = {"draw", "kind"} & row["setting"].keys()
+        if (row["row"], row["metric"]) in forged and not part:
             row[forged[row["row"], row["metric"]]] += 1e-6
     for name in content["files"]:
         content["files"][name] = sources.sha256_file(sealed.folder / name)
@@ -110,6 +114,18 @@ def test_rows_are_those_of_the_metrics_and_the_mean_is_that_of_the_draws(sealed)
     difference = rows["rtfm", "{'minus': 'deep-mil'}", "auc difference"]["value"]
     one, other = (rows[name, "{}", "auc"]["value"] for name in ("rtfm", "deep-mil"))
     assert difference == pytest.approx(one - other)
+
+
+def test_kinds_of_events_are_judged_against_all_normal_frames(sealed):
+    data = sealed.data
+    kinds = {r["setting"]["kind"]: r for r in sealed.rows if "kind" in r["setting"]}
+    assert set(KINDS) <= set(kinds)
+    assert set(kinds) - set(KINDS) == set(data.test_kinds) - {"normal"}
+    whole = np.concatenate(data.test_frame_labels)
+    for kind in KINDS:
+        labels = np.concatenate(data.labels_of_kind(kind))
+        assert ((labels == 0) == (whole == 0)).all()
+        assert kinds[kind]["n"] == (labels != 255).sum()
 
 
 def test_verification_knows_every_metric_of_frames():

@@ -24,6 +24,7 @@ from thesislib.metrics.bootstrap import exact_if_degenerate, resamples, strata
 from thesislib.metrics.delong import Contrast
 from thesislib.metrics.image import Estimate
 
+IGNORED = 255  # label of a frame that does not count
 RECALL = 0.8  # share of events that the operating point of alarms has to find, ours
 METRICS = (
     *("auc", "ap", "ap_trapezoid", "auc_abnormal"),
@@ -79,7 +80,7 @@ class VideoScores:
 
     Attributes:
         scores: (T_v,) of every video, float64, finite, larger is more abnormal.
-        labels: (F_v,) of every video, uint8, 0 normal, 1 abnormal.
+        labels: (F_v,) of every video, uint8, 0 normal, 1 abnormal, 255 not counted.
         snippet: Frames a snippet.
         stride: Frames from one snippet to the next.
         frames_per_second: Frame rate, for alarms an hour and seconds of latency.
@@ -186,7 +187,7 @@ def evaluate(
     variation between videos: intervals of areas are then 0 to 1, others are None.
 
     Args:
-        labels: 0 normal, 1 abnormal, (F_v,) of each of V videos.
+        labels: 0 normal, 1 abnormal, 255 not counted, (F_v,) of each of V videos.
         scores: As `labels`, larger is more abnormal.
         frames_per_second: Frame rate.
         recall: Share of events that `false_alarms_per_hour` and `latency` are stated
@@ -198,14 +199,16 @@ def evaluate(
         `auc`, `ap`, `ap_trapezoid` of all frames; `auc_abnormal`, the AUC among the
         frames of abnormal videos only, left out where those have no normal frame;
         `false_alarms_per_hour` and `latency` in seconds. n counts frames, for the
-        last two events.
+        last two events. Those two are left out where frames are not counted, since
+        their order in time is then broken.
 
     Raises:
         InputError: If lengths differ, a class is missing or a score is not finite.
     """
-    truth, found = _checked(labels, scores)
+    whole = not any((np.asarray(one) == IGNORED).any() for one in labels)
+    truth, found = _checked(*(labels, scores) if whole else _counted(labels, scores))
     cells = _Cells(truth, found)
-    events = _Alarms(truth, found, frames_per_second)
+    events = _Alarms(truth, found, frames_per_second) if whole else None
     groups = _strata(truth)
     abnormal = np.flatnonzero([one.any() for one in truth])  # videos
     inside = _Cells([truth[v] for v in abnormal], [found[v] for v in abnormal])
@@ -213,6 +216,8 @@ def evaluate(
     def figures(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         areas = cells.areas(weights)
         areas["auc_abnormal"] = inside.areas(weights[:, abnormal])["auc"]
+        if events is None:
+            return areas
         rate, latency = events.at(weights, recall)
         return {**areas, "false_alarms_per_hour": rate, "latency": latency}
 
@@ -354,6 +359,18 @@ def _checked(
             "abnormal ones."
         )
     return truth, found
+
+
+def _counted(
+    labels: Sequence[ArrayLike], scores: Sequence[ArrayLike]
+) -> tuple[list[NDArray], list[NDArray]]:
+    """Frames that count, of the videos that have any."""
+    pairs = [
+        (np.asarray(label)[kept], np.asarray(score)[kept])
+        for label, score in zip(labels, scores, strict=True)
+        if (kept := np.asarray(label) != IGNORED).any()
+    ]
+    return [label for label, _ in pairs], [score for _, score in pairs]
 
 
 def _strata(truth: list[NDArray[np.bool_]]) -> tuple[NDArray[np.intp], ...]:

@@ -6,12 +6,13 @@ pixels.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from thesislib import paper
+from thesislib.datasets.base import NORMAL
 from thesislib.metrics import classes, delong, image, video
 from thesislib.metrics.delong import Contrast
 from thesislib.metrics.image import Estimate
@@ -149,6 +150,32 @@ class FrameUnit(Unit):
                 name = as_printed(table, metric, run.parameters.dataset)
                 ends = (mean.value, mean.ci_low, mean.ci_high)
                 run.add_row(table, row, setting, name, *ends, len(each))
+        return found
+
+    def add_kinds(
+        self, run, data, row: str, scores: Sequence[np.ndarray]
+    ) -> dict[str, Estimate]:
+        """Record the frame AUC of each kind of event against all normal frames.
+
+        A class of abnormal videos is judged with all normal videos, Figure 8.6; a kind
+        of snippet, which phantoms have, with all normal frames, other events left out.
+
+        Returns:
+            Kind -> estimate, classes first.
+        """
+        judged, found = video_scores(data, scores), {}
+        kinds = np.array(data.test_kinds)
+        parts = {
+            kind: judged.chosen(np.flatnonzero((kinds == kind) | (kinds == NORMAL)))
+            for kind in sorted(set(kinds) - {NORMAL})
+        }
+        for kind in data.test_snippet_kinds:
+            parts[kind] = replace(judged, labels=data.labels_of_kind(kind))
+        for kind, part in parts.items():
+            setting = {"kind": str(kind)}
+            run.add_histograms(row, setting, part.to_arrays())
+            found[str(kind)] = part.evaluate(run.parameters.seed)["auc"]
+            run.add_row(None, row, setting, "auc", *found[str(kind)])
         return found
 
     def add_contrast(

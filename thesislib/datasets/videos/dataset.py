@@ -86,6 +86,33 @@ class VideoDataset:
         """Labels of the frames of every test video, (F_v,), uint8."""
         return tuple(self.frame_labels[v] for v in self.test)
 
+    @property
+    def test_snippet_kinds(self) -> tuple[str, ...]:
+        """What abnormal snippets of test videos are called, in phantoms; else ()."""
+        if not self.snippet_kinds:
+            return ()
+        found = {
+            str(kind)
+            for v in self.test
+            for kind in self.snippet_kinds[v][self._abnormal_snippets(v)]
+        }
+        return tuple(sorted(found))
+
+    def labels_of_kind(self, kind: str) -> list[np.ndarray]:
+        """Labels of the frames of test videos where only one kind of snippet counts.
+
+        (F_v,) of each, uint8: 1 of that kind, 0 normal, 255 abnormal of another kind.
+        """
+        labels = []
+        for v in self.test:
+            own = (self.snippet_kinds[v] == kind).repeat(self.snippet)
+            frames = self.frame_labels[v]
+            labels.append(np.where(frames == 0, 0, np.where(own, 1, 255)).astype("u1"))
+        return labels
+
+    def _abnormal_snippets(self, video: int) -> np.ndarray:
+        return self.frame_labels[video][:: self.stride].astype(bool)
+
     def snippets(self, video: int) -> np.ndarray:
         """What is kept of a video by number, (T_v, C, D), float16."""
         return self.features[self.offsets[video] : self.offsets[video + 1]]
