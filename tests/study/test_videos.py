@@ -8,7 +8,6 @@ from sklearn.metrics import roc_auc_score
 
 from thesislib import runs
 from thesislib.chapters.ch08_rtfm.settings import Chapter08
-from thesislib.datasets.videos import baselines
 from thesislib.errors import InputError
 from thesislib.metrics.video import frame_scores
 from thesislib.runs import verification
@@ -44,7 +43,7 @@ def methods(run):
     return [
         videos.network(run.configs["rtfm"], "rtfm", key="rtfm", label="RTFM"),
         videos.network(run.configs["deep_mil"], "deep_mil", key="mil", label="DeepMIL"),
-        videos.floor("pooled", "pooled logistic", baselines.pooled_logistic),
+        *(floor for floor in videos.floors(run) if floor.key == "logistic-videos"),
     ]
 
 
@@ -53,7 +52,7 @@ def test_rows_are_those_of_all_frames_and_can_be_computed_again(start):
     own = methods(run)
     found = videos.rows(run, own, [VideoTask()])
     difference = videos.contrast(run, own[0], own[1])
-    run.finish([(None, "rtfm"), (None, "mil"), (None, "pooled")])
+    run.finish([(None, "rtfm"), (None, "mil"), (None, "logistic-videos")])
     (finding,) = verification.verify([run.folder])
 
     scores = videos.detect(run, own[2])
@@ -61,7 +60,7 @@ def test_rows_are_those_of_all_frames_and_can_be_computed_again(start):
         np.concatenate(run.data.test_frame_labels),
         np.concatenate([frame_scores(s, 16 * len(s)) for s in scores.scores]),
     )
-    assert found["floor-pooled"]["auc"].value == pytest.approx(expected)
+    assert found["floor-logistic-videos"]["auc"].value == pytest.approx(expected)
     both = (found[name]["auc"].value for name in ("rtfm", "deep_mil"))
     assert difference["auc"].difference == pytest.approx(np.subtract(*both))
     assert finding.kind == "agrees"
@@ -99,7 +98,7 @@ def test_over_draws_there_is_each_and_their_mean(start):
     method = methods(run)[2]
     found = videos.rows(run, [method], tasks)[method.stage]
     aucs = [row for row in run.rows if row["metric"] == "auc"]
-    run.finish([(None, "pooled")])
+    run.finish([(None, "logistic-videos")])
     (finding,) = verification.verify([run.folder])
 
     assert [row["setting"] for row in aucs] == [{"draw": d} for d in range(5)] + [{}]
@@ -115,3 +114,23 @@ def test_two_rows_of_one_key_and_setting_are_refused(start):
 
     with pytest.raises(InputError, match="row key rtfm and one setting"):
         videos.rows(run, [methods(run)[0]] * 2, [VideoTask()])
+
+
+def test_floors_have_a_key_and_a_stage_of_their_own_and_ceilings_are_for_phantoms(
+    start,
+):
+    run = start()
+    keys = [floor.key for floor in videos.floors(run)]
+    run.data = replace(run.data, source="real")
+
+    assert len(set(keys)) == len(keys) == 7
+    assert [floor.key for floor in videos.floors(run)] == keys[:5]
+
+
+def test_a_variant_that_changes_nothing_is_the_method_itself(start):
+    own = methods(start())[0]
+    same, other = videos.variants(own, "k", {3: {"k": 3}, 6: {"k": 6}})
+
+    assert (same.stage, same.setting) == (own.stage, {"k": 3})
+    assert (other.stage, other.setting) == ("rtfm/k-6", {"k": 6})
+    assert (other.config.k, other.key) == (6, "rtfm")

@@ -1,20 +1,22 @@
 """Methods on videos: fitted once on each task, judged on frames, recorded as rows."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from torch import nn
 
+from thesislib.datasets.videos import baselines
 from thesislib.errors import InputError
 from thesislib.metrics import video as metrics
 from thesislib.metrics.delong import Contrast
 from thesislib.metrics.image import Estimate
 from thesislib.metrics.seeds import over_seeds_phantom
 from thesislib.metrics.video import VideoScores
+from thesislib.study.encoders import chosen_of
 from thesislib.study.task import kept
 from thesislib.study.units import Tables, as_printed, printing
 from thesislib.study.video_task import WHOLE, VideoTask, bags_of, videos_of
@@ -88,14 +90,85 @@ def network(config, stage: str, **given: Any) -> VideoMethod:
     return VideoMethod(stage=stage, score=score, config=config, **given)
 
 
-def floor(key: str, label: str, score: Callable) -> VideoMethod:
-    """The row of a baseline of `datasets.videos.baselines`, a function of the data."""
-    return VideoMethod(
-        key=key,
-        label=label,
-        stage=f"floor-{key}",
-        score=lambda run, task: score(videos_of(run, task)),
-    )
+FLOORS = {  # row key -> label and function; no method may be read without them
+    "video-oracle": ("label of the whole video", baselines.video_oracle),
+    "magnitude": ("length of the features", baselines.magnitude),
+    "nn-snippets": ("nearest normal snippets", baselines.nearest_neighbours),
+    "logistic-videos": ("logistic regression on videos", baselines.pooled_logistic),
+    "logistic-noisy": (
+        "logistic regression, snippets with the label of their video",
+        baselines.noisy_logistic,
+    ),
+}
+CEILINGS = {  # with labels of training snippets, which phantoms alone have
+    "supervised": ("supervised, snippet by snippet", baselines.supervised_logistic),
+    "supervised-context": ("supervised, with context", baselines.supervised_network),
+}
+
+
+def floors(run) -> list[VideoMethod]:
+    """What the methods are read beside: floors, and ceilings where there can be."""
+    known = FLOORS | (CEILINGS if run.data.source == "phantom" else {})
+    return [
+        VideoMethod(
+            key=key,
+            label=label,
+            stage=f"floor-{key}",
+            score=lambda run, task, floor=floor: floor(videos_of(run, task)),
+        )
+        for key, (label, floor) in known.items()
+    ]
+
+
+def features_of(run, official: str) -> dict[str, str]:
+    """The part of a row's setting that names the features.
+
+    Args:
+        official: As the chapter's tables call the published features, and phantoms
+            in their place.
+    """
+    if run.parameters.dataset == "video-folder":
+        return {"features": "own"}
+    own = "describe" in run.data.provenance
+    return {"features": run.parameters.features if own else official}
+
+
+def variants(
+    own: VideoMethod, name: str, changes: Mapping[Any, Mapping[str, Any]]
+) -> list[VideoMethod]:
+    """The same method with other settings, each told apart by `name`.
+
+    Args:
+        own: As configured; a variant that changes nothing is this very training.
+        changes: Value of `name` -> what changes.
+    """
+    found = []
+    for value, change in changes.items():
+        config, setting = replace(own.config, **change), {name: value}
+        label = f"{name.replace('_', ' ')} {value}"
+        if config == own.config:
+            found.append(replace(own, label=label, setting=setting))
+        else:
+            stage = f"{own.stage}/{name}-{value}"
+            given = {"key": own.key, "label": label, "setting": setting}
+            found.append(network(config, stage, **given))
+    return found
+
+
+def readings(run, own: VideoMethod, name: str) -> list[VideoMethod]:
+    """The readings that the study names, beside each other.
+
+    Args:
+        own: As configured.
+        name: Of its settings in the run's.
+    """
+    chosen = run.configs["study"].readings
+    allowed = get_args(type(run.parameters).model_fields["reading"].annotation)
+    found = {}
+    for reading in chosen_of("study.readings", chosen, dict.fromkeys(allowed)):
+        parameters = run.parameters.model_copy(update={"reading": reading})
+        found[reading] = vars(parameters.resolved_configs()[name])
+    return variants(own, "reading", found)
 
 
 # --- Scores and rows ---------------------------------------------------------------
