@@ -51,7 +51,8 @@ class Loaded:
         image_size: Side to which images are brought, pixels.
     """
 
-    _greys: Greys | None = None
+    _greys: Greys | None = None  # how the run read files of more than 8 bits
+    _eight_bits = False  # it had none, and says so
 
     def __init__(self, run: Any, method: Any, about: dict[str, Any], weights: dict):
         self.row, self.label = about["row"], about["label"]
@@ -63,7 +64,7 @@ class Loaded:
         self._adapter = None
         if run.source == "real":
             self._adapter = registry.adapter(run.parameters.dataset)
-        self._greys = run.greys
+        self._greys, self._eight_bits = run.greys, run.eight_bits
         shape = (self.channels, self.image_size)
         self._detector = method.blank(run, shape).restore(weights).to(run.device)
 
@@ -110,6 +111,11 @@ class Loaded:
         size = self._adapter.size if packed else self.image_size
         box = getattr(self._adapter, "box", (0.0, 1.0))
         try:
+            if self._eight_bits and decode.examine(path).low is not None:
+                raise decode.BadImageError(
+                    "it has more than 8 bits a value and the run's own images have 8, "
+                    "so that it cannot be known which value is white; save it with 8"
+                )
             image = decode.read_image(path, size, box, self._greys)[0]
         except decode.BadImageError as error:
             raise InputError(f"{path} cannot be read: {error}.") from error
@@ -299,12 +305,6 @@ def _sealed_record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def _greys(provenance: dict[str, Any]) -> Greys | None:
-    """How the run read files of more than 8 bits, if it had any."""
-    found = provenance.get("greys")
-    return Greys(**found) if found else None
-
-
 def _about(path: Path) -> dict[str, Any]:
     with safetensors.safe_open(path, "pt") as file:
         return json.loads(file.metadata()["about"])
@@ -326,6 +326,8 @@ def _rebuilt(
     parameters = read_parameters(kind, given)
     parameters.run_files()
     names = (about["class"],) if about["class"] else None
+    provenance = record["dataset"]["provenance"]
+    greys = provenance.get("greys")  # older records do not say
     train = SimpleNamespace(image_size=about["image_size"], channels=about["channels"])
     return SimpleNamespace(
         parameters=parameters,
@@ -333,5 +335,6 @@ def _rebuilt(
         data=SimpleNamespace(train=train, class_names=names, test_masks=None),
         device=device.resolve(device_name),
         source=record["dataset"]["source"],
-        greys=_greys(record["dataset"]["provenance"]),
+        greys=Greys(**greys) if greys else None,
+        eight_bits="greys" in provenance and not greys,
     )

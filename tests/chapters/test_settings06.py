@@ -361,3 +361,10 @@ def test_a_part_runs_what_is_its_own_and_names_the_rest(part, kept):
     assert {field for field in fields if getattr(study, field)} == kept
     whole = kept - {"baselines"} if part == "main" else kept  # it has the cheap ones
     assert {field for field, words in fields.items() if words not in gone} == whole
+
+
+@pytest.mark.parametrize(
+    "classes", [[0, 6], ["0", "6"], "[0, 6]", '["0", "6"]', (0, 6)]
+)
+def test_yaml_may_take_the_names_of_classes_for_numbers(classes):
+    assert parameters.read(Chapter06, {"classes": classes}).classes == ("0", "6")

@@ -172,12 +172,16 @@ class TestLag:
 
         assert _load("lag", folder).test_masks is None
 
-    def test_the_repack_of_medianomaly_is_read_by_its_lists(self, paint, tmp_path):
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])  # with a BOM
+    def test_the_repack_of_medianomaly_is_read_by_its_lists(
+        self, encoding, paint, tmp_path
+    ):
         for name in "abcde":
             paint(tmp_path / f"own/images/{name}.jpg")
         (tmp_path / "own/data.json").write_text(
             '{"train": {"0": ["a.jpg", "b.jpg"]},'
-            ' "test": {"0": ["c.jpg"], "1": ["d.jpg", "e.jpg"]}}'
+            ' "test": {"0": ["c.jpg"], "1": ["d.jpg", "e.jpg"]}}',
+            encoding=encoding,
         )
 
         data = _load("lag", tmp_path / "own")

@@ -50,6 +50,42 @@ def test_the_report_holds_the_facts(layouts, paint, tmp_path):
     assert "patients   no ids: see --patients" in report
 
 
+def test_images_of_one_size_are_said_to_be_so(layouts, tmp_path):
+    report, _ = check.check("folder", layouts["folder"](tmp_path / "own"))
+
+    assert "sizes      all 24 x 20 px" in report
+
+
+def test_what_is_asked_of_the_data_stands_in_the_report(layouts, tmp_path):
+    folder = layouts["folder"](tmp_path / "own")
+
+    report, _ = check.check(
+        "folder", folder, ask=lambda data: [f"{len(data.train)} images are few"]
+    )
+
+    assert "chapters   3 images are few" in report
+
+
+def test_a_problem_stands_in_a_line_and_the_chapter_s_sentence_is_the_last(
+    layouts, tmp_path
+):
+    folder = layouts["folder"](tmp_path / "own")
+    (folder / "train/good/empty.png").touch()
+
+    report, ok = check.check("folder", folder)
+    skipped, fine = check.check("folder", folder, on_bad_image="skip")
+
+    assert not ok
+    assert report.splitlines()[-2:] == [
+        "problem    train/good/empty.png: empty file",
+        "not usable as it is: 1 file(s) of the dataset cannot be used: "
+        "train/good/empty.png (empty file); repair or remove them, or set on_bad_image "
+        "to 'skip'.",
+    ]
+    assert fine
+    assert "skipped    train/good/empty.png (empty file)" in skipped
+
+
 def test_counts_other_than_the_published_are_said_and_accepted(layouts, tmp_path):
     report, ok = check.check("chestxray", layouts["chestxray"](tmp_path / "own"))
 

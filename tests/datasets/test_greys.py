@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from thesislib import scoring
 from thesislib.datasets import check, decode, registry
 from thesislib.datasets.facts import Facts
 from thesislib.datasets.greys import Greys, decide
@@ -266,3 +267,19 @@ def test_further_pages_are_counted_and_named(own, noise):
         "note       2 file(s) have several pages or frames, of which the first is "
         "read: normal/moving.gif (3), normal/pages.tif (2)"
     ) in report
+
+
+def test_new_images_are_scored_in_the_greys_of_the_run(own, noise):
+    folder = own((noise * 16).astype(np.uint16))
+    data = _load(folder)
+    loaded = object.__new__(scoring.Loaded)  # what `read` needs of a run
+    loaded.image_size, loaded.channels = 12, 3
+    loaded._adapter = registry.adapter("folder")
+
+    loaded._greys = Greys(**data.provenance["greys"])
+    image = loaded.read(folder / data.train_ids[0])
+    np.testing.assert_array_equal(image, data.train.pixels[0])
+
+    loaded._greys, loaded._eight_bits = None, True
+    with pytest.raises(InputError, match="more than 8 bits a value and the run's own"):
+        loaded.read(folder / data.train_ids[0])

@@ -95,3 +95,13 @@ def test_stages_and_settings_tell_tasks_apart():
     assert task.stage == "draw-3 abnormal-15"
     assert task.setting == {"draw": 3, "num_abnormal": 15}
     assert (VideoTask().stage, VideoTask().setting) == ("", {})
+
+
+@pytest.mark.parametrize(
+    "given", [{"patients": "dicom"}, {"on_bad_image": "skip"}, {"grey_range": (0, 9)}]
+)
+def test_what_is_said_of_images_is_not_passed_over(given):
+    chapter = Chapter08(**given)
+
+    with pytest.raises(InputError, match="which is for images, not videos"):
+        chapter.locate(chapter.configs())

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from thesislib import paths
 from thesislib.datasets.videos.base import VideoOptions, VideoPhantomSize
+from thesislib.errors import InputError
 from thesislib.ranges import above, at_least
 from thesislib.runs.parameters import ChapterParameters
 from thesislib.study.task import kept
@@ -27,6 +28,9 @@ class VideoDataConfig:
         at_least(self, 1, "num_segments", "num_train_normal", "num_train_abnormal")
         at_least(self, 1, "num_test_normal", "num_test_abnormal", "snippet")
         above(self, 0, "frames_per_second")
+
+
+_OF_IMAGES = ("patients", "on_bad_image", "file_list", "grey_range", "lesion_levels")
 
 
 class VideoParameters(ChapterParameters):
@@ -71,6 +75,11 @@ class VideoParameters(ChapterParameters):
         from thesislib.datasets import registry
         from thesislib.training.progress import reporter
 
+        for name in _OF_IMAGES:
+            if (value := getattr(self, name)) != type(self).model_fields[name].default:
+                raise InputError(
+                    f"{name} is {value!r}, which is for images, not videos."
+                )
         self._describe()
         data, lists = configs["data"], self.annotations
         return registry.find_videos(

@@ -50,7 +50,7 @@ class VideoFolder(VideoReader):
         if not about.is_file():
             return options.snippet, options.snippet
         try:
-            said = json.loads(about.read_text(encoding="utf-8"))
+            said = json.loads(about.read_text(encoding="utf-8-sig"))
             snippet, stride = said["snippet"], said["stride"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(

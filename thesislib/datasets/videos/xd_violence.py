@@ -119,7 +119,7 @@ def _video(
 def _is_own(path: Path) -> bool:
     """Whether an annotations.txt is of this dataset."""
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             return "_label_" in file.readline()
     except (OSError, UnicodeDecodeError):
         return False
