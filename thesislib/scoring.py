@@ -114,7 +114,7 @@ class Loaded:
             if self._eight_bits and decode.examine(path).low is not None:
                 raise decode.BadImageError(
                     "it has more than 8 bits a value and the run's own images have 8, "
-                    "so that it cannot be known which value is white; save it with 8"
+                    "or say which value is white; save it with 8"
                 )
             image = decode.read_image(path, size, box, self._greys)[0]
         except decode.BadImageError as error:

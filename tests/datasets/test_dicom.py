@@ -484,3 +484,54 @@ def test_no_word_of_a_header_on_the_patient_gets_out(
     for word in (SECRET, "Hopper", "Grace", "19061209"):
         assert not any(word in text for text in texts)
         assert not any(word.encode() in content for content in written)
+
+
+@needs_pydicom
+class TestBareGreys:
+    """16 bits, all of them stored, and no window: what is white, the dataset says."""
+
+    def _write(self, top, values, **header):
+        for index in range(6):
+            part = "normal" if index < 4 else "abnormal"
+            noise = np.roll(values, index)
+            write(top / f"own/{part}/{index}.dcm", noise, **header)
+        return top / "own"
+
+    def _pixels(self, folder):
+        data = registry.load(find(folder))
+        index = data.train_ids.index("normal/0.dcm")
+        return data.train.pixels[index, 0], data.provenance["greys"]
+
+    @pytest.mark.parametrize("kind", ["MONOCHROME2", "MONOCHROME1"])
+    def test_the_largest_value_of_all_files_decides(self, kind, tmp_path):
+        values = np.linspace(0, 4_095, 256).round().astype(np.uint16).reshape(16, 16)
+        folder = self._write(tmp_path, values, PhotometricInterpretation=kind)
+
+        pixels, found = self._pixels(folder)
+
+        assert (found["low"], found["high"]) == (0, 4_095)
+        expected = np.rint(values / 4_095 * 255)
+        if kind == "MONOCHROME1":
+            expected = 255 - expected
+        np.testing.assert_allclose(pixels, expected, atol=1)
+
+    def test_negative_values_ask(self, tmp_path):
+        values = np.arange(256, dtype=np.int16).reshape(16, 16)
+        folder = self._write(tmp_path, values, RescaleIntercept=-100)
+
+        with pytest.raises(InputError, match=r"from -100 to 155, some are negative.*"):
+            find(folder)
+        located = registry.find(
+            "folder", "real", folder, image_size=16, grey_range=(-100, 155)
+        )
+        assert registry.load(located).train.pixels.max() == 255
+
+    @pytest.mark.parametrize(
+        "header", [{"BitsStored": 12}, {"WindowCenter": 500, "WindowWidth": 1_000}]
+    )
+    def test_what_a_file_says_of_its_greys_is_believed(self, header, tmp_path):
+        values = np.arange(256, dtype=np.uint16).reshape(16, 16)
+
+        _, found = self._pixels(self._write(tmp_path, values, **header))
+
+        assert found is None

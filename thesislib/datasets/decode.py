@@ -32,7 +32,13 @@ def examine(path: Path) -> Facts:
         BadImageError: As `read_image`.
     """
     if dicom.is_dicom(path):
-        return Facts(dicom.mode(path), "DICOM", (0, 0))
+        mode, values = dicom.examine(path)
+        facts = Facts(mode, "DICOM", (0, 0))
+        if values is None:
+            return facts
+        whole = bool((values == np.rint(values)).all())
+        ends = {"low": float(values.min()), "high": float(values.max())}
+        return facts._replace(**ends, whole=whole)
     try:
         with path.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
             facts = Facts(image.mode, image.format, image.size, _frames(image))
@@ -99,7 +105,8 @@ def read_image(
             whose range is not known, or needs a package that is not installed.
     """
     # A JPEG may be decoded at 1/2, 1/4 or 1/8; twice the final size loses nothing.
-    image, full = _open(path, draft=math.ceil(2 * size / (box[1] - box[0])))
+    draft = math.ceil(2 * size / (box[1] - box[0]))
+    image, full = _open(path, draft, greys)
     rgb = _rgb(image, greys)
     if hasher:
         _hash(rgb, full, hasher)
@@ -113,7 +120,7 @@ def hash_whole(path: Path, greys: Greys | None, hasher: Any) -> None:
     Raises:
         BadImageError: As `read_image`.
     """
-    image, full = _open(path)
+    image, full = _open(path, greys=greys)
     _hash(_rgb(image, greys), full, hasher)
 
 
@@ -269,15 +276,18 @@ def otsu(grey: np.ndarray) -> int:
     return int(between.argmax())
 
 
-def _open(path: Path, draft: int = 0) -> tuple[Image.Image, tuple[int, int]]:
+def _open(
+    path: Path, draft: int = 0, greys: Greys | None = None
+) -> tuple[Image.Image, tuple[int, int]]:
     """Load a file, upright; also its original width and height.
 
     Args:
         path: Image file.
         draft: Side in pixels that a JPEG has to keep; 0 keeps it whole.
+        greys: Ends of greys of DICOM files that say nothing of theirs.
     """
     if dicom.is_dicom(path):
-        image = dicom.read(path)
+        image = dicom.read(path, (greys.low, greys.high) if greys else None)
         return image, image.size
     # Through a file object: given a name, Pillow (13.0) maps an uncompressed TIFF
     # into memory and scrambles it if it is to be turned by 90 degrees.

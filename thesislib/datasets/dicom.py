@@ -5,11 +5,11 @@ is; the others are passed over, so that no record, figure or message can hold th
 `patient_id` reads one more, for `patients.py`, which hashes it at once.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -70,7 +70,7 @@ def version() -> str:
     return metadata.version("pydicom") if find_spec("pydicom") else ""
 
 
-def read(path: Path) -> "Image":
+def read(path: Path, ends: tuple[float, float] | None = None) -> "Image":
     r"""Decode a file of one frame, grey (mode L) or RGB.
 
     Stored values $v$ become grey values in the steps of PS3.3: modality ($m v + b$ by
@@ -85,38 +85,68 @@ def read(path: Path) -> "Image":
     - the first window of the file, if it has one: PS3.3 C.11.2.1.2 for LINEAR,
       LINEAR_EXACT and SIGMOID (which is a curve between 0 and 1, without ends);
     - else its first table (VOI LUT), and the range of the table's bits;
-    - else the full range that its bits can store, $0$ to $2^b - 1$ or, signed,
-      $-2^{b-1}$ to $2^{b-1} - 1$, after the modality step. Where the images of a
-      scanner use a small part of it they come out flat; give such files a window.
+    - else, of a file that declares fewer bits than it stores, the full range of these,
+      $0$ to $2^b - 1$ or, signed, $-2^{b-1}$ to $2^{b-1} - 1$, after the modality step;
+    - else, of 16 bits of which nobody knows how many are used, the ends that are given,
+      as `greys.decide` finds them for the whole dataset; without them all 16.
 
     Windows and rescaling inside of functional groups (enhanced objects) are refused.
     Colours (RGB, and YBR, which pydicom converts) are kept; more than 8 bits are
     divided down to 8.
+
+    Args:
+        path: The file.
+        ends: Black and white of files that are `_bare`, after the modality step.
 
     Raises:
         BadImageError: If the file has no image or several frames, is of a kind that
             is not read here, or is damaged.
         UnreadableError: If pydicom, or what it needs to decompress, is missing.
     """
+    return _safely(path, lambda header: _decoded(header, ends))
+
+
+def examine(path: Path) -> tuple[str, np.ndarray | None]:
+    """Kind of image, `DICOM MONOCHROME2`; of a file that is `_bare` also its values.
+
+    Values are those after the modality step, (H, W), float64.
+
+    Raises:
+        BadImageError: As `read`.
+    """
+    header = _header(path, _TAGS, pixels=False)
+    kind = header.get("PhotometricInterpretation")
+    name = f"DICOM {kind}" if kind in _GREY + _COLOUR else "DICOM"
+    if kind not in _GREY or not _bare(header):
+        return name, None
+    return name, _safely(path, lambda header: _modality(header, _stored(header))[0])
+
+
+def _safely(path: Path, of_header: Callable[["Dataset"], Any]) -> Any:
+    """What a function makes of a whole file, without a word of its header in errors.
+
+    Raises:
+        BadImageError: As `read`.
+    """
     header = _header(path, _TAGS + _GROUPS)
     if "PixelData" not in header:
         raise BadImageError("a DICOM file without an image")
     try:
-        return _decoded(header)
+        return of_header(header)
     except (MemoryError, BadImageError):
         raise
     except Exception:  # its text may quote the header
         raise BadImageError("a DICOM file whose image is damaged") from None
 
 
-def mode(path: Path) -> str:
-    """Kind of image, `DICOM MONOCHROME2`, from the header alone.
-
-    Raises:
-        BadImageError: As `read`.
-    """
-    found = _header(path, _TAGS, pixels=False).get("PhotometricInterpretation")
-    return f"DICOM {found}" if found in _GREY + _COLOUR else "DICOM"
+def _bare(header: "Dataset") -> bool:
+    """Whether a file has 16 bits, all of them stored, and neither window nor table."""
+    tables = ("ModalityLUTSequence", "VOILUTSequence")
+    return (
+        int(header.get("BitsStored") or 0) == int(header.get("BitsAllocated") or 0) > 8
+        and any(_first(header.get(f"Window{x}")) is None for x in ("Center", "Width"))
+        and not any(header.get(name) for name in tables)
+    )
 
 
 def patient_id(path: Path) -> bytes:
@@ -158,8 +188,24 @@ def _header(path: Path, tags: tuple[str, ...], pixels: bool = True) -> "Dataset"
         raise BadImageError("a DICOM file whose header is damaged") from None
 
 
-def _decoded(header: "Dataset") -> "Image":
+def _decoded(header: "Dataset", ends: tuple[float, float] | None) -> "Image":
     from PIL import Image
+
+    kind = str(header.get("PhotometricInterpretation"))
+    stored = _stored(header)
+    if kind in _COLOUR:
+        largest = 2 ** int(header.BitsStored) - 1
+        return Image.fromarray(_to_bytes(stored / largest))
+    share = _share(header, stored, ends)
+    return Image.fromarray(_to_bytes(1 - share if kind == "MONOCHROME1" else share))
+
+
+def _stored(header: "Dataset") -> np.ndarray:
+    """Stored values, (H, W) or (H, W, 3), colours as RGB.
+
+    Raises:
+        BadImageError: As `read`.
+    """
     from pydicom import pixels
 
     if (frames := int(header.get("NumberOfFrames") or 1)) != 1:
@@ -177,12 +223,7 @@ def _decoded(header: "Dataset") -> "Image":
             "a classic one"
         )
     _require_decoder(header)
-    stored = pixels.pixel_array(header)  # (H, W) or (H, W, 3), colours as RGB
-    if kind in _COLOUR:
-        largest = 2 ** int(header.BitsStored) - 1
-        return Image.fromarray(_to_bytes(stored / largest))
-    share = _share(header, stored)
-    return Image.fromarray(_to_bytes(1 - share if kind == "MONOCHROME1" else share))
+    return pixels.pixel_array(header)
 
 
 def _require_decoder(header: "Dataset") -> None:
@@ -202,9 +243,11 @@ def _require_decoder(header: "Dataset") -> None:
         )
 
 
-def _share(header: "Dataset", stored: np.ndarray) -> np.ndarray:
-    """Grey values in [0, 1], (H, W), before MONOCHROME1 is turned round; see `read`."""
-    from pydicom.pixels import apply_modality_lut, apply_voi
+def _modality(
+    header: "Dataset", stored: np.ndarray
+) -> tuple[np.ndarray, tuple[float, float]]:
+    """Values after the modality step, (H, W), and the range that their bits can hold."""
+    from pydicom.pixels import apply_modality_lut
 
     bits = int(header.BitsStored)
     low, high = (
@@ -220,6 +263,18 @@ def _share(header: "Dataset", stored: np.ndarray) -> np.ndarray:
         intercept = float(header.get("RescaleIntercept") or 0)
         values = slope * stored.astype(np.float64) + intercept
         low, high = sorted((slope * low + intercept, slope * high + intercept))
+    return values, (low, high)
+
+
+def _share(
+    header: "Dataset", stored: np.ndarray, ends: tuple[float, float] | None
+) -> np.ndarray:
+    """Grey values in [0, 1], (H, W), before MONOCHROME1 is turned round; see `read`."""
+    from pydicom.pixels import apply_voi
+
+    values, (low, high) = _modality(header, stored)
+    if ends and _bare(header):
+        low, high = ends
     center, width = (_first(header.get(f"Window{x}")) for x in ("Center", "Width"))
     if center is not None and width is not None:
         function = str(header.get("VOILUTFunction") or "LINEAR")

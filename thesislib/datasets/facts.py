@@ -10,7 +10,7 @@ class Facts(NamedTuple):
     format: str
     size: tuple[int, int]  # width and height, upright or not
     frames: int = 1
-    low: float | None = None  # smallest value; None for 8 bits, colours and DICOM
+    low: float | None = None  # smallest value; None for 8 bits, colours, most DICOM
     high: float | None = None
     whole: bool = True  # values are whole numbers
     bits: int = 0  # that values have as the file declares; 0: no fewer than it stores
