@@ -246,7 +246,7 @@ def _require_decoder(header: "Dataset") -> None:
 def _modality(
     header: "Dataset", stored: np.ndarray
 ) -> tuple[np.ndarray, tuple[float, float]]:
-    """Values after the modality step, (H, W), and the range that their bits can hold."""
+    """Values after the modality step, (H, W), and the range that bits can store."""
     from pydicom.pixels import apply_modality_lut
 
     bits = int(header.BitsStored)
