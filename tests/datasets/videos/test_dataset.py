@@ -94,9 +94,3 @@ def test_a_split_without_abnormal_training_videos_is_refused(data):
     )
     with pytest.raises(InputError, match="no abnormal training video"):
         few.bags()
-
-
-def test_the_list_of_videos_names_each_once(data):
-    lines = data.video_list().splitlines()
-    assert lines[0] == "video,split,label,kind,snippets"
-    assert lines[4] == '"d",train,1,fall,40' and len(lines) == 7

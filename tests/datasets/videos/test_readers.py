@@ -18,9 +18,7 @@ from thesislib.metrics import video
 
 def load(name, top, describe=None, **options):
     located = registry.find_videos(name, "real", top, options=VideoOptions(**options))
-    if located.reader.form == "frames":
-        describe = describe or Means()
-    return registry.load_videos(located, describe=describe)
+    return registry.load_videos(located, describe=describe or Means())
 
 
 def frames_of(data, name):
@@ -94,6 +92,23 @@ def test_a_mask_of_shanghaitech_is_padded_with_its_last_value(tmp_path):
     assert frames_of(data, "01_0002") == list(range(30, 48))
     assert frames_of(data, "03_004") == []
     assert data.test_ids == ("01_0002", "03_004")
+
+
+def test_a_vector_says_nothing_where_test_videos_are_missing(tmp_path):
+    top = LAYOUTS["shanghaitech"](tmp_path)
+    shutil.rmtree(top / "testing")
+    np.save(top / "gt-sh.npy", np.zeros(80))
+    features(top / "SH_Test_ten_crop_i3d/05_006_i3d.npy", 2)
+    (top / "SH_Train_ten_crop_i3d/02_003_i3d.npy").rename(top / "kept.npy")
+    features(top / "SH_Train_ten_crop_i3d/02_004_i3d.npy", 4)
+    for part, names in (("train", "01_0001 02_003 02_004"), ("test", "01_0002 03_004")):
+        text(top / f"shanghai-i3d-{part}-10crop.list", names.split())
+    assert load("shanghaitech", top).provenance["missing"] == ["02_003"]
+
+    (top / "SH_Test_ten_crop_i3d/03_004_i3d.npy").rename(top / "gone.npy")
+    text(top / "shanghai-i3d-test-10crop.list", ["01_0002", "03_004", "05_006"])
+    with pytest.raises(InputError, match="1 of them are missing, the first 03_004"):
+        load("shanghaitech", top)
 
 
 def test_shanghaitechs_masks_and_its_vector_give_the_same_labels(tmp_path):

@@ -10,7 +10,6 @@ import numpy as np
 
 from thesislib.datasets.base import NORMAL, Reader
 
-FORMS = ("features", "crops", "frames")
 GROUND_TRUTHS = ("rtfm", "vadclip", "ur-dmu")  # of UCF-Crime, see `ucf_crime`
 
 
@@ -117,7 +116,6 @@ class VideoReader(Reader):
 
     modality = "video"
     frames_per_second: ClassVar[float]
-    form: ClassVar[str] = "features"
 
     def steps(self, folder: Path, options: VideoOptions) -> tuple[int, int]:
         """Frames a snippet of features that lie ready, and from one to the next."""

@@ -192,12 +192,3 @@ class VideoDataset:
         std[std == 0] = 1  # a feature that never changes stays zero
         scaled = np.clip((self.features - mean) / std, -CLIP, CLIP)
         return replace(self, features=scaled.astype(np.float16))
-
-    def video_list(self) -> str:
-        """The split as CSV text: video, split, label, kind, snippets."""
-        lengths = np.diff(self.offsets)
-        rows = zip(self.ids, self.splits, self.labels, self.kinds, lengths, strict=True)
-        return "video,split,label,kind,snippets\n" + "".join(
-            f'"{id}",{split},{label},{kind},{length}\n'
-            for id, split, label, kind, length in rows
-        )

@@ -3,8 +3,6 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 
@@ -86,13 +84,14 @@ def load(
     )
 
 
-def features_of(
+def _features_of(
     video: Video, located: LocatedVideos, describe: Describe | None
 ) -> np.ndarray:
     """All snippets of a video, (T, C, D)."""
     if describe is None:
         return arrays.read(video.files, video.id, located.options.allow_pickle)
-    entry = _entry(located, [video], describe.about, "clip")
+    hashes = [located.hashes[path] for path in video.files]
+    entry = _entry("clip", [dict(describe.about), hashes])
 
     def build(writer: Writer) -> None:
         found = np.asarray(describe(video.files), dtype=np.float32)
@@ -124,7 +123,7 @@ def _arrays(
     def build(writer: Writer) -> None:
         lengths, first, shape = [], None, None
         for done, video in enumerate(videos, start=1):
-            found = features_of(video, located, describe)
+            found = _features_of(video, located, describe)
             if shape is None:
                 first, shape = video, found.shape[1:]
             if found.shape[1:] != shape:
@@ -140,8 +139,16 @@ def _arrays(
                 progress(done, len(videos))
         writer.extend("lengths", np.array(lengths, dtype=np.int64))
 
-    about = dict(describe.about) if describe else {}
-    stored, _ = build_once(_entry(located, videos, about, located.name), build)
+    facts = [
+        dict(describe.about) if describe else {},
+        located.options.num_segments,
+        [
+            [v.id, v.form, _as_segments(located, v)]
+            + [located.hashes[path] for path in v.files]
+            for v in videos
+        ],
+    ]
+    stored, _ = build_once(_entry(located.name, facts), build)
     return stored["features"], stored["lengths"]
 
 
@@ -163,11 +170,12 @@ def _labels(
         for v in tested:
             labels[v] = truth.of_video(videos[v], int(lengths[v]), snippet, stride)
         return tuple(labels)
-    if located.missing:
+    gone = [v.id for v in located.videos if v.split == "test" and not v.files]
+    if gone:
         raise InputError(
             f"{located.vector.name} holds the labels of all test videos end to end, "
-            f"but {len(located.missing)} videos are missing, the first "
-            f"{located.missing[0]}; without them the labels cannot be told apart."
+            f"but {len(gone)} of them are missing, the first {gone[0]}; without them "
+            "the labels cannot be told apart."
         )
     vector = arrays.read_vector(located.vector, located.reader.title)
     parts = truth.of_vector(
@@ -178,21 +186,11 @@ def _labels(
     return tuple(labels)
 
 
-def _entry(
-    located: LocatedVideos, videos: Sequence[Video], about: object, name: str
-) -> Entry:
-    facts = [
-        VERSION,
-        asdict(located.options),
-        about,
-        [
-            [v.id if name != "clip" else "", _as_segments(located, v), v.form]
-            + [located.hashes[path] for path in v.files]
-            for v in videos
-        ],
-    ]
-    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
-    return Entry(Path(paths.cache_dir()) / "videos", f"{name}-{digest}")
+def _entry(name: str, facts: list) -> Entry:
+    """Place in the cache of what such facts decide."""
+    text = json.dumps([VERSION, *facts], ensure_ascii=False)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:24]
+    return Entry(paths.cache_dir() / "videos", f"{name}-{digest}")
 
 
 def _drawn(located: LocatedVideos) -> VideoDataset:

@@ -133,10 +133,16 @@ class UcfCrime(VideoReader):
                 f"ground_truth is 'ur-dmu', which needs {_FRAMES[1]} with the number "
                 f"of frames of each video; {places[0]} does not hold it."
             )
-        rows = (line.split() for line in names.lines(path))
-        return {
-            names.base_name(row[0]): int(row[1]) // _SNIPPET * _SNIPPET for row in rows
-        }
+        found = {}
+        for line in names.lines(path):
+            name, number = [*line.split(), ""][:2]
+            if not number.isdigit():
+                raise InputError(
+                    f"{path.name} has the line {line.strip()!r}; expected a name and a "
+                    "number of frames."
+                )
+            found[names.base_name(name)] = int(number) // _SNIPPET * _SNIPPET
+        return found
 
 
 def _class_of(name: str) -> str:

@@ -47,7 +47,6 @@ class UcsdPed2(VideoReader):
     layout = "UCSDped2/Train, UCSDped2/Test and UCSDped2/Test/UCSDped2.m"
     published = counts(4, 6, 12, 6)
     frames_per_second = 10.0
-    form = "frames"
 
     def locate(self, folder: Path) -> Path | None:
         own = f"UCSDped{self.number}"

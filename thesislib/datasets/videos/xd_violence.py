@@ -49,7 +49,6 @@ class XdViolence(VideoReader):
     folders = ("XD-Violence", "xd_violence")
     published = counts(2_049, 1_905, 300, 500)
     frames_per_second = 24.0
-    form = "crops"
 
     def locate(self, folder: Path) -> Path | None:
         found = next(folder.rglob("*_label_*__0.npy"), None)
