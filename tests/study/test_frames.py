@@ -13,7 +13,7 @@ from thesislib.datasets.videos.base import VideoPhantomSize
 from thesislib.metrics import video
 from thesislib.runs import record, verification
 from thesislib.runs.parameters import ChapterParameters
-from thesislib.study.units import FRAME, video_scores
+from thesislib.study import units
 
 SIZE = VideoPhantomSize(
     num_train_normal=3, num_train_abnormal=3, num_test_normal=4, num_test_abnormal=4
@@ -52,14 +52,18 @@ def sealed(tmp_path, monkeypatch):
         ]
         for gain in (1.5, 0.5)
     )
-    FRAME.add(run, run.data, "rtfm", scores)
-    FRAME.add(run, run.data, "deep-mil", worse)
-    FRAME.add_contrast(run, run.data, "rtfm", "deep-mil", scores, worse)
-    draws = [
-        [one + 0.1 * d * rng.normal(size=len(one)) for one in scores] for d in range(5)
-    ]
-    FRAME.add_draws(run, [run.data] * 5, "drawn", draws, setting={"k": 3})
-    FRAME.add_kinds(run, run.data, "rtfm", scores)
+    one, other = (units.video_scores(run.data, part) for part in (scores, worse))
+    units.add_frames(run, "rtfm", one)
+    units.add_frames(run, "deep-mil", other)
+    units.add_frame_contrast(run, "rtfm", "deep-mil", (one, other))
+    draws = {
+        draw: units.video_scores(
+            run.data, [s + rng.normal(size=len(s)) for s in scores]
+        )
+        for draw in range(5)
+    }
+    units.add_draws(run, "drawn", draws, setting={"k": 3})
+    units.add_event_kinds(run, run.data, "rtfm", one)
     run.finish()
     return run
 
@@ -74,7 +78,7 @@ def found() -> dict[str, str]:
 def test_every_row_of_frames_is_recomputed(sealed):
     number = len(sealed.rows)
     kinds = [r for r in sealed.rows if "kind" in r["setting"]]
-    assert number == 6 + 6 + 3 + 5 * 6 + 6 + len(kinds)
+    assert number == 6 + 6 + 2 + 5 * 6 + 6 + len(kinds)
     assert found() == {
         "agrees": f"seal and files, {number} of {number} rows recomputed\n"
     }
@@ -110,7 +114,7 @@ def test_rows_are_those_of_the_metrics_and_the_mean_is_that_of_the_draws(sealed)
     rows = {(r["row"], str(r["setting"]), r["metric"]): r for r in sealed.rows}
     drawn = [r for r in sealed.rows if r["row"] == "drawn" and r["metric"] == "ap"]
     assert drawn[-1]["value"] == pytest.approx(np.mean([r["value"] for r in drawn[:5]]))
-    assert drawn[-1]["n"] == 5
+    assert drawn[-1]["n"] == drawn[0]["n"]
     difference = rows["rtfm", "{'minus': 'deep-mil'}", "auc difference"]["value"]
     one, other = (rows[name, "{}", "auc"]["value"] for name in ("rtfm", "deep-mil"))
     assert difference == pytest.approx(one - other)
@@ -135,4 +139,4 @@ def test_verification_knows_every_metric_of_frames():
 def test_scores_of_another_length_name_the_video(sealed):
     scores = [np.zeros(3)] * 8
     with pytest.raises(ValueError, match="Video phantom-test-normal-0000 has 3 scores"):
-        video_scores(sealed.data, scores)
+        units.video_scores(sealed.data, scores)

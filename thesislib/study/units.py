@@ -17,7 +17,7 @@ from thesislib.metrics import classes, delong, image, video
 from thesislib.metrics.delong import Contrast
 from thesislib.metrics.image import Estimate
 from thesislib.metrics.pixel import PixelHistogram
-from thesislib.metrics.seeds import SeedEstimate, over_seeds_phantom
+from thesislib.metrics.seeds import over_seeds_phantom
 from thesislib.metrics.video import VideoScores
 
 Tables = Sequence[str | None]
@@ -74,146 +74,6 @@ class Unit:
 IMAGE = Unit(
     name="image", metrics=("auc", "ap", "sensitivity", "specificity", "accuracy")
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class FrameUnit(Unit):
-    """Frames of test videos, which have a score a snippet.
-
-    Scores are given as one array (T_v,) a test video of a `VideoDataset`; intervals
-    are by bootstrap over videos.
-    """
-
-    def estimates(self, run, data, scores: Sequence[np.ndarray]) -> dict[str, Estimate]:
-        """Metrics of `metrics.video.evaluate`."""
-        return video_scores(data, scores).evaluate(run.parameters.seed)
-
-    def add(
-        self,
-        run,
-        data,
-        row: str,
-        scores: Sequence[np.ndarray],
-        tables: Tables = (None,),
-        setting: Mapping[str, Any] | None = None,
-    ) -> dict[str, Estimate]:
-        """Record a row's metrics, and the snippet scores and frame labels behind them.
-
-        Args:
-            data: What was judged, a `VideoDataset`.
-            row: Row key.
-            scores: (T_v,) of each test video, larger is more abnormal.
-            tables: Published tables that may print the row; None for rows of ours.
-            setting: What tells rows of one key apart.
-        """
-        setting, judged = setting or {}, video_scores(data, scores)
-        found = judged.evaluate(run.parameters.seed)
-        run.add_histograms(row, setting, judged.to_arrays())
-        for table in printing(tables, row, setting):
-            for metric in self.metrics:
-                if metric in found:
-                    name = as_printed(table, metric, run.parameters.dataset)
-                    run.add_row(table, row, setting, name, *found[metric])
-        return found
-
-    def add_draws(
-        self,
-        run,
-        datas: Sequence,
-        row: str,
-        scores: Sequence[Sequence[np.ndarray]],
-        tables: Tables = (None,),
-        setting: Mapping[str, Any] | None = None,
-    ) -> dict[str, SeedEstimate]:
-        """Record the mean over draws of training videos, and each draw as `add` does.
-
-        The draws share videos, so they are no independent observations: Student's
-        interval says how much the choice of training videos matters, not how a method
-        does on others.
-
-        Args:
-            datas: One a draw, at least five.
-            scores: As in `add`, one list a draw.
-        """
-        setting = setting or {}
-        each = [
-            self.add(run, data, row, one, setting={**setting, "draw": draw})
-            for draw, (data, one) in enumerate(zip(datas, scores, strict=True))
-        ]
-        found = {
-            metric: over_seeds_phantom([one[metric].value for one in each])
-            for metric in self.metrics
-            if all(metric in one for one in each)
-        }
-        for table in printing(tables, row, setting):
-            for metric, mean in found.items():
-                name = as_printed(table, metric, run.parameters.dataset)
-                ends = (mean.value, mean.ci_low, mean.ci_high)
-                run.add_row(table, row, setting, name, *ends, len(each))
-        return found
-
-    def add_kinds(
-        self, run, data, row: str, scores: Sequence[np.ndarray]
-    ) -> dict[str, Estimate]:
-        """Record the frame AUC of each kind of event against all normal frames.
-
-        A class of abnormal videos is judged with all normal videos, Figure 8.6; a kind
-        of snippet, which phantoms have, with all normal frames, other events left out.
-
-        Returns:
-            Kind -> estimate, classes first.
-        """
-        judged, found = video_scores(data, scores), {}
-        kinds = np.array(data.test_kinds)
-        parts = {
-            kind: judged.chosen(np.flatnonzero((kinds == kind) | (kinds == NORMAL)))
-            for kind in sorted(set(kinds) - {NORMAL})
-        }
-        for kind in data.test_snippet_kinds:
-            parts[kind] = replace(judged, labels=data.labels_of_kind(kind))
-        for kind, part in parts.items():
-            setting = {"kind": str(kind)}
-            run.add_histograms(row, setting, part.to_arrays())
-            found[str(kind)] = part.evaluate(run.parameters.seed)["auc"]
-            run.add_row(None, row, setting, "auc", *found[str(kind)])
-        return found
-
-    def add_contrast(
-        self, run, data, row: str, minus: str, first, second, setting=None
-    ) -> dict[str, Contrast]:
-        """Record one row's AUC and AP minus another's on the same videos.
-
-        Args:
-            data: What was judged, a `VideoDataset`.
-            row: Row key whose metrics the other's are taken from.
-            minus: The other row key, recorded under the same setting.
-            first: Scores of `row`, as in `add`.
-            second: Scores of `minus`.
-            setting: Of both rows.
-        """
-        judged = [video_scores(data, scores) for scores in (first, second)]
-        found = video.compare(*judged, seed=run.parameters.seed)
-        number = sum(map(len, data.test_frame_labels))
-        for metric, one in found.items():
-            ends = (one.difference, one.ci_low, one.ci_high)
-            where = {**(setting or {}), "minus": minus}
-            run.add_row(None, row, where, f"{metric} difference", *ends, number)
-        return found
-
-
-def video_scores(data, scores: Sequence[np.ndarray]) -> VideoScores:
-    """Snippet scores of all test videos with the labels of their frames."""
-    return VideoScores(
-        scores=[np.asarray(one, dtype=np.float64) for one in scores],
-        labels=data.test_frame_labels,
-        snippet=data.snippet,
-        stride=data.stride,
-        frames_per_second=data.frames_per_second,
-        names=data.test_ids,
-    )
-
-
-FRAME = FrameUnit(name="frame", metrics=video.METRICS)
 PIXELS = {  # metric of all pixels of all test images -> method of `PixelHistogram`
     "pixel_auc": "auroc",
     "pixel_ap": "ap",
@@ -281,6 +141,144 @@ def add_pixels(run, row: str, setting: Mapping, pixels: PixelHistogram, number: 
     for metric, bounded in found.items():
         run.add_row(None, row, setting, metric, bounded.value, n=number)
     return found
+
+
+# --- Frames of videos ----------------------------------------------------------------
+
+
+def video_scores(data, scores: Sequence[np.ndarray]) -> VideoScores:
+    """Scores of the snippets of a dataset's test videos, with its frame labels.
+
+    Args:
+        data: What was judged, a `VideoDataset`.
+        scores: (T_v,) of each test video, larger is more abnormal.
+    """
+    return VideoScores(
+        scores=[np.asarray(one, dtype=np.float64) for one in scores],
+        labels=data.test_frame_labels,
+        snippet=data.snippet,
+        stride=data.stride,
+        frames_per_second=data.frames_per_second,
+        names=data.test_ids,
+    )
+
+
+def add_frames(
+    run,
+    row: str,
+    judged: VideoScores,
+    tables: Tables = (None,),
+    setting: Mapping[str, Any] | None = None,
+) -> dict[str, Estimate]:
+    """Record a row's frame metrics, and the scores and labels behind them.
+
+    Args:
+        row: Row key.
+        judged: Of all test videos; intervals are by bootstrap over videos.
+        tables: Published tables that may print the row; None for rows of ours.
+        setting: What tells rows of one key apart.
+    """
+    setting, found = setting or {}, judged.evaluate(run.parameters.seed)
+    run.add_histograms(row, setting, judged.to_arrays())
+    _add_frame_rows(run, row, found, tables, setting)
+    return found
+
+
+def add_draws(
+    run,
+    row: str,
+    draws: Mapping[int, VideoScores],
+    tables: Tables = (None,),
+    setting: Mapping[str, Any] | None = None,
+) -> dict[str, Estimate]:
+    """Record each draw of training videos by `add_frames`, and the mean over draws.
+
+    The draws share videos, so they are no independent observations: Student's interval
+    says how much the choice of training videos matters, not how a method does on
+    others.
+
+    Args:
+        draws: Number of the draw -> scores of its test videos; at least five.
+
+    Returns:
+        Means of the metrics that every draw has; n is that of the first draw.
+    """
+    setting, means = setting or {}, {}
+    each = [
+        add_frames(run, row, judged, setting={**setting, "draw": draw})
+        for draw, judged in draws.items()
+    ]
+    for metric, first in each[0].items():
+        if all(metric in one for one in each):
+            mean = over_seeds_phantom([one[metric].value for one in each])
+            ends = (mean.value, mean.ci_low, mean.ci_high)
+            means[metric] = Estimate(*ends, first.n)
+    _add_frame_rows(run, row, means, tables, setting)
+    return means
+
+
+def add_event_kinds(
+    run, data, row: str, judged: VideoScores, setting: Mapping[str, Any] | None = None
+) -> dict[str, Estimate]:
+    """Record the frame AUC of each kind of event against all normal frames.
+
+    A class of abnormal videos is judged with all normal videos, Figure 8.6; a kind of
+    snippet, which phantoms have, with all normal frames, other events left out.
+
+    Args:
+        data: What was judged, a `VideoDataset`.
+
+    Returns:
+        Kind -> estimate, classes first.
+    """
+    found, kinds = {}, np.array(data.test_kinds)
+    parts = {
+        kind: judged.chosen(np.flatnonzero((kinds == kind) | (kinds == NORMAL)))
+        for kind in sorted(set(kinds.tolist()) - {NORMAL})
+    }
+    for kind in data.test_snippet_kinds:
+        parts[kind] = replace(judged, labels=data.labels_of_kind(kind))
+    for kind, part in parts.items():
+        own = {**(setting or {}), "kind": kind}
+        run.add_histograms(row, own, part.to_arrays())
+        found[kind] = part.evaluate(run.parameters.seed)["auc"]
+        run.add_row(None, row, own, "auc", *found[kind])
+    return found
+
+
+def add_frame_contrast(
+    run,
+    row: str,
+    minus: str,
+    pair: tuple[VideoScores, VideoScores],
+    setting: Mapping[str, Any] | None = None,
+    metrics: Sequence[str] = ("auc", "ap"),
+) -> dict[str, Contrast]:
+    """Record one row's frame metrics minus another's on the same videos.
+
+    Args:
+        row: Row key whose metrics the other's are taken from.
+        minus: The other row key, recorded under the same setting.
+        pair: Scores of both.
+        metrics: Those to record, of `metrics.video.compare`.
+    """
+    found = video.compare(*pair, seed=run.parameters.seed)
+    number = sum(map(len, pair[0].labels))
+    for metric in metrics:
+        one = found[metric]
+        ends = (one.difference, one.ci_low, one.ci_high)
+        where = {**(setting or {}), "minus": minus}
+        run.add_row(None, row, where, f"{metric} difference", *ends, number)
+    return found
+
+
+def _add_frame_rows(
+    run, row: str, found: Mapping[str, Estimate], tables: Tables, setting: Mapping
+) -> None:
+    for table in printing(tables, row, setting):
+        for metric, estimate in found.items():
+            name = as_printed(table, metric, run.parameters.dataset)
+            run.add_row(table, row, setting, name, *estimate)
 
 
 # --- Benchmarks whose classes are normal in their turn, Section 6.4.1 ---------------

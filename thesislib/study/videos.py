@@ -11,14 +11,18 @@ from torch import nn
 
 from thesislib.datasets.videos import baselines
 from thesislib.errors import InputError
-from thesislib.metrics import video as metrics
 from thesislib.metrics.delong import Contrast
 from thesislib.metrics.image import Estimate
-from thesislib.metrics.seeds import over_seeds_phantom
 from thesislib.metrics.video import VideoScores
 from thesislib.study.encoders import chosen_of
 from thesislib.study.task import kept
-from thesislib.study.units import Tables, as_printed, printing
+from thesislib.study.units import (
+    Tables,
+    add_draws,
+    add_frame_contrast,
+    add_frames,
+    video_scores,
+)
 from thesislib.study.video_task import WHOLE, VideoTask, bags_of, videos_of
 from thesislib.training import seeding
 from thesislib.video import ctmil, deep_mil, mil, rtfm
@@ -182,24 +186,12 @@ def detect(run, method: VideoMethod, task: VideoTask = WHOLE) -> VideoScores:
     def compute() -> dict[str, np.ndarray]:
         scores = method.score(run, task)
         with run.stage(f"scores {name}"):
-            return scores_of(data, scores).to_arrays()
+            return video_scores(data, scores).to_arrays()
 
     def read() -> VideoScores:
         return VideoScores.from_arrays(run.once(f"video scores {name}", compute))
 
     return kept(run, ("video scores", name), read)
-
-
-def scores_of(data, scores: Sequence[np.ndarray]) -> VideoScores:
-    """Scores of the snippets of a dataset's test videos, with its frame labels."""
-    return VideoScores(
-        scores=[np.asarray(one, dtype=np.float64) for one in scores],
-        labels=data.test_frame_labels,
-        snippet=data.snippet,
-        stride=data.stride,
-        frames_per_second=data.frames_per_second,
-        names=data.test_ids,
-    )
 
 
 def rows(
@@ -222,33 +214,15 @@ def rows(
 
 
 def _add(run, method: VideoMethod, tasks: Tasks, tables: Tables) -> dict:
-    found = []
-    for task in tasks:
-        setting, scores = {**method.setting, **task.setting}, detect(run, method, task)
-        run.add_histograms(method.key, setting, scores.to_arrays())
-        found.append(scores.evaluate(run.parameters.seed))
-        if len(tasks) > 1:
-            for metric, estimate in found[-1].items():
-                run.add_row(None, method.key, setting, metric, *estimate)
-    mean = found[0] if len(tasks) == 1 else _over_draws(found)
-    setting = dict(method.setting) if len(tasks) > 1 else setting
-    for table in printing(tables, method.key, setting):
-        for metric, estimate in mean.items():
-            name = as_printed(table, metric, run.parameters.dataset)
-            run.add_row(table, method.key, setting, name, *estimate)
-    return mean
-
-
-def _over_draws(found: Sequence[Mapping[str, Estimate]]) -> dict[str, Estimate]:
-    """Mean of each metric that every draw has, with an interval over draws."""
-    means = {}
-    for metric in found[0]:
-        if all(metric in one for one in found):
-            mean = over_seeds_phantom([one[metric].value for one in found])
-            means[metric] = Estimate(
-                mean.value, mean.ci_low, mean.ci_high, found[0][metric].n
-            )
-    return means
+    scores = {task: detect(run, method, task) for task in tasks}
+    if len(tasks) > 1:
+        draws = {task.draw: judged for task, judged in scores.items()}
+        common = {k: v for k, v in tasks[0].setting.items() if k != "draw"}
+        setting = {**method.setting, **common}
+        return add_draws(run, method.key, draws, tables, setting)
+    ((task, judged),) = scores.items()
+    setting = {**method.setting, **task.setting}
+    return add_frames(run, method.key, judged, tables, setting)
 
 
 def contrast(
@@ -262,11 +236,6 @@ def contrast(
 
     Both methods have the same setting.
     """
-    pair = [detect(run, method, task) for method in (first, second)]
-    found = metrics.compare(*pair, seed=run.parameters.seed)
-    setting = {**first.setting, **task.setting, "minus": second.key}
-    for metric in given:
-        one = found[metric]
-        ends = (one.difference, one.ci_low, one.ci_high)
-        run.add_row(None, first.key, setting, f"{metric} difference", *ends)
-    return found
+    pair = tuple(detect(run, method, task) for method in (first, second))
+    setting = {**first.setting, **task.setting}
+    return add_frame_contrast(run, first.key, second.key, pair, setting, given)

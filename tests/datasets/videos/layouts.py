@@ -63,7 +63,7 @@ def shanghaitech(top: Path) -> Path:
 
 def ucfcrime(top: Path) -> Path:
     """Two normal and two abnormal videos a split; Shooting015's event ends late."""
-    train = ("Abuse001_x264", "Arson002_x264", "Normal_Videos001_x264")
+    train = ("Abuse001_x264", "Normal_Videos001_x264", "Arson002_x264")
     test = ("Shooting015_x264", "Abuse028_x264", "Normal_Videos_003_x264")
     for name in train:
         features(top / f"UCF_Train_ten_crop_i3d/{name}_i3d.npy", 4)
