@@ -132,16 +132,23 @@ def test_separability_by_k_is_that_of_every_k():
     )
 
 
-def magnitudes(num_abnormal, spread_abnormal, spread_normal, length=32):
-    """Of 4,000 videos of each kind; abnormal snippets have mean 5, normal ones 2."""
-    abnormal, normal = 2 + spread_normal * noise(2, 4_000, length)
-    raised = 5 + spread_abnormal * noise(4_000, num_abnormal, seed=1)
-    abnormal[:, :num_abnormal] = raised
-    return abnormal, normal
+def magnitudes(spread_abnormal, spread_normal, length=32):
+    """Six abnormal snippets of mean 5 a video; normal ones have mean 2."""
+    kinds = (5.0, spread_abnormal), (2.0, spread_normal)
+    return rtfm.simulated_magnitudes(4_000, length, 6, *kinds)
+
+
+def test_simulated_magnitudes_have_the_means_and_spreads_asked_for():
+    abnormal, normal = magnitudes(0.5, 0.25)
+    parts = (abnormal[:, :6], abnormal[:, 6:], normal)
+
+    assert [round(x.mean().item(), 1) for x in parts] == [5, 2, 2]
+    assert [round(x.std().item(), 2) for x in parts] == [0.5, 0.25, 0.25]
+    assert not torch.equal(abnormal[:, 6:], normal[:, 6:])
 
 
 def test_without_spread_theorem_b_1_1_holds_exactly_with_epsilon_0():
-    measured = rtfm.separability_by_k(*magnitudes(6, 0.0, 0.0))
+    measured = rtfm.separability_by_k(*magnitudes(0.0, 0.0))
     expected = [rtfm.expected_separability(k, 6, 5, 2, 0.0) for k in range(1, 33)]
 
     torch.testing.assert_close(measured, torch.tensor(expected))
@@ -149,8 +156,8 @@ def test_without_spread_theorem_b_1_1_holds_exactly_with_epsilon_0():
 
 def test_where_only_normal_snippets_spread_separability_peaks_at_mu():
     """Part 1, and part 2: what is left at k = T fades as the video grows."""
-    measured = rtfm.separability_by_k(*magnitudes(6, 0.0, 0.5))
-    longer = rtfm.separability_by_k(*magnitudes(6, 0.0, 0.5, length=128))
+    measured = rtfm.separability_by_k(*magnitudes(0.0, 0.5))
+    longer = rtfm.separability_by_k(*magnitudes(0.0, 0.5, length=128))
 
     assert (measured[:6].diff() > 0).all() and (measured[5:].diff() < 0).all()
     assert (measured > 0).all()
@@ -160,7 +167,7 @@ def test_where_only_normal_snippets_spread_separability_peaks_at_mu():
 
 def test_where_both_spread_alike_separability_peaks_at_1():
     """The proof takes snippets of the mean of their kind; Eq. (8.2) the largest."""
-    measured = rtfm.separability_by_k(*magnitudes(6, 0.5, 0.5))
+    measured = rtfm.separability_by_k(*magnitudes(0.5, 0.5))
 
     assert (measured.diff() < 0).all()
     assert measured[-1].item() == pytest.approx(6 / 32 * 3, abs=0.02)

@@ -230,6 +230,34 @@ def separability_by_k(abnormal: Tensor, normal: Tensor) -> Tensor:
     return by_k(abnormal) - by_k(normal)
 
 
+def simulated_magnitudes(
+    num_videos: int,
+    length: int,
+    num_abnormal: int,
+    abnormal: tuple[float, float],
+    normal: tuple[float, float],
+    seed: int = 0,
+) -> tuple[Tensor, Tensor]:
+    """Magnitudes as Theorem B.1.1 supposes them, for `separability_by_k`.
+
+    Args:
+        num_videos: B of each kind.
+        length: T.
+        num_abnormal: Snippets of an abnormal video that are abnormal.
+        abnormal: Mean and standard deviation of theirs, Gaussian.
+        normal: The same of all other snippets.
+        seed: Of the draw.
+
+    Returns:
+        Of abnormal videos and of normal ones, (B, T) each.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(2, num_videos, length, generator=generator)
+    means, spreads = (torch.full((length,), value) for value in normal)
+    means[:num_abnormal], spreads[:num_abnormal] = abnormal
+    return means + spreads * noise[0], normal[0] + normal[1] * noise[1]
+
+
 def hinge_loss(abnormal: Tensor, normal: Tensor, k: int, margin: float) -> Tensor:
     r"""$\ell_s$, thesis Eq. (8.7), $\max(0, m - d_{\theta,k}(X_i, X_j))$.
 
