@@ -51,7 +51,7 @@ def test_rows_are_those_of_all_frames_and_can_be_computed_again(start):
     run = start()
     own = methods(run)
     found = videos.rows(run, own, [VideoTask()])
-    difference = videos.contrast(run, own[0], own[1])
+    difference = videos.contrast(run, own[0], replace(own[1], setting={"a": 1}))
     run.finish([(None, "rtfm"), (None, "mil"), (None, "logistic-videos")])
     (finding,) = verification.verify([run.folder])
 
@@ -95,8 +95,9 @@ def test_over_draws_there_is_each_and_their_mean(start):
     draws = tuple(frozenset(training) - {training[d]} for d in range(5))
     run.data = replace(run.data, draws=draws)
     tasks = [VideoTask(draw=draw) for draw in range(5)]
-    method = methods(run)[2]
+    method, other = methods(run)[2], videos.floors(run)[1]
     found = videos.rows(run, [method], tasks)[method.stage]
+    minus = videos.contrast(run, method, other, tasks)["auc"]
     aucs = [row for row in run.rows if row["metric"] == "auc"]
     run.finish([(None, "logistic-videos")])
     (finding,) = verification.verify([run.folder])
@@ -104,6 +105,10 @@ def test_over_draws_there_is_each_and_their_mean(start):
     assert [row["setting"] for row in aucs] == [{"draw": d} for d in range(5)] + [{}]
     mean = np.mean([row["value"] for row in aucs[:5]])
     assert found["auc"].value == aucs[5]["value"] == pytest.approx(mean)
+    differences = [row for row in run.rows if row["metric"] == "auc difference"]
+    assert [row["setting"].get("draw") for row in differences] == [*range(5), None]
+    mean = np.mean([row["value"] for row in differences[:5]])
+    assert minus.difference == differences[5]["value"] == pytest.approx(mean)
     assert len(videos_of(run, tasks[0]).test) == 7
     assert finding.kind == "agrees"
     assert f"{len(run.rows)} of {len(run.rows)} rows" in finding.text

@@ -197,8 +197,8 @@ def _metrics(folder: Path, record: dict[str, Any]) -> tuple[list[str], list[str]
                     scored = _video_metrics(histograms[key], record["seed"])
                     known["video", key] = scored
             again = _of_frames(row, [known["video", key] for key in frames])
-        elif metric.endswith(DIFFERENCE) and (pair := _pair(row, histograms)):
-            again = _of_pair(metric, [histograms[key] for key in pair], record["seed"])
+        elif metric.endswith(DIFFERENCE) and (pairs := _pairs(row, histograms)):
+            again = _of_pairs(metric, pairs, record["seed"])
         elif metric in PIXEL and pixels in histograms:
             if ("pixel", pixels) not in known:
                 known["pixel", pixels] = _pixel_metrics(histograms[pixels])
@@ -321,20 +321,41 @@ def _of_frames(row: dict[str, Any], draws: list[dict[str, Any]]) -> dict[str, An
     return {"value": mean.value, "ci_low": mean.ci_low, "ci_high": mean.ci_high}
 
 
-def _pair(row: dict[str, Any], stored: dict[Key, dict[str, Any]]) -> list[Key]:
-    """Where the snippet scores of both rows of a contrast stand."""
+def _pairs(
+    row: dict[str, Any], stored: dict[Key, dict[str, Any]]
+) -> list[list[dict[str, Any]]]:
+    """Snippet scores of both rows of a contrast, of its test set or of each draw."""
+    metric = row["metric"].removesuffix(DIFFERENCE)
     setting = {k: v for k, v in row["setting"].items() if k != "minus"}
-    names = (row["row"], row["setting"].get("minus"))
-    keys = [(one, records.canonical(setting)) for one in names]
-    return keys if all("snippet_scores" in stored.get(key, ()) for key in keys) else []
+    first, second = (
+        _frame_keys({"row": name, "setting": setting, "metric": metric}, stored)
+        for name in (row["row"], row["setting"].get("minus"))
+    )
+    if [own for _, own in first] != [own for _, own in second]:
+        return []
+    return [[stored[a], stored[b]] for a, b in zip(first, second, strict=True)]
 
 
-def _of_pair(metric: str, pair: list[dict[str, Any]], seed: int) -> dict[str, float]:
+def _of_pairs(
+    metric: str, pairs: list[list[dict[str, Any]]], seed: int
+) -> dict[str, float]:
+    """A difference on one test set, or its mean over draws."""
+    from thesislib.metrics.seeds import over_seeds_phantom
     from thesislib.metrics.video import VideoScores, compare
 
-    contrasts = compare(*map(VideoScores.from_arrays, pair), seed=seed)
-    found = contrasts[metric.removesuffix(DIFFERENCE)]
-    return {"value": found.difference, "ci_low": found.ci_low, "ci_high": found.ci_high}
+    name = metric.removesuffix(DIFFERENCE)
+    # Of draws the intervals are over differences, so that no resample is asked for.
+    resamples = {} if len(pairs) == 1 else {"num_bootstrap": 1}
+    found = [
+        compare(*map(VideoScores.from_arrays, pair), seed=seed, **resamples)[name]
+        for pair in pairs
+    ]
+    if len(pairs) == 1:
+        one = found[0]
+        ends = {"ci_low": one.ci_low, "ci_high": one.ci_high}
+        return {"value": one.difference, **ends}
+    mean = over_seeds_phantom([one.difference for one in found])
+    return {"value": mean.value, "ci_low": mean.ci_low, "ci_high": mean.ci_high}
 
 
 def _unset(scores: dict[Key, Any]) -> dict[str, Any] | None:

@@ -258,18 +258,64 @@ def add_frame_contrast(
 
     Args:
         row: Row key whose metrics the other's are taken from.
-        minus: The other row key, recorded under the same setting.
-        pair: Scores of both.
+        minus: The other row key.
+        pair: Scores of both; kept under the setting of the contrast, since the other
+            row may stand under one of its own.
+        setting: What tells rows of `row` apart.
         metrics: Those to record, of `metrics.video.compare`.
     """
+    setting = dict(setting or {})
+    for key, judged in zip((row, minus), pair, strict=True):
+        run.add_histograms(key, setting, judged.to_arrays())
     found = video.compare(*pair, seed=run.parameters.seed)
-    number = sum(map(len, pair[0].labels))
+    _add_differences(run, row, minus, found, pair[0], setting, metrics)
+    return found
+
+
+def add_draw_contrast(
+    run,
+    row: str,
+    minus: str,
+    pairs: Mapping[int, tuple[VideoScores, VideoScores]],
+    setting: Mapping[str, Any] | None = None,
+    metrics: Sequence[str] = ("auc", "ap"),
+) -> dict[str, Contrast]:
+    """Record the contrast of each draw by `add_frame_contrast`, and their mean.
+
+    Args:
+        pairs: Number of the draw -> scores of both; at least five draws.
+
+    Returns:
+        Means over draws with Student's interval; see `add_draws`.
+    """
+    setting, means = dict(setting or {}), {}
+    each = [
+        add_frame_contrast(run, row, minus, pair, {**setting, "draw": draw}, metrics)
+        for draw, pair in pairs.items()
+    ]
+    for metric in metrics:
+        mean = over_seeds_phantom([one[metric].difference for one in each])
+        means[metric] = Contrast(mean.value, mean.ci_low, mean.ci_high, mean.p)
+    first = next(iter(pairs.values()))[0]
+    _add_differences(run, row, minus, means, first, setting, metrics)
+    return means
+
+
+def _add_differences(
+    run,
+    row: str,
+    minus: str,
+    found: Mapping[str, Contrast],
+    judged: VideoScores,
+    setting: Mapping[str, Any],
+    metrics: Sequence[str],
+) -> None:
+    number = sum(map(len, judged.labels))
     for metric in metrics:
         one = found[metric]
         ends = (one.difference, one.ci_low, one.ci_high)
-        where = {**(setting or {}), "minus": minus}
+        where = {**setting, "minus": minus}
         run.add_row(None, row, where, f"{metric} difference", *ends, number)
-    return found
 
 
 def _add_frame_rows(

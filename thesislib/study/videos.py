@@ -18,6 +18,7 @@ from thesislib.study.encoders import chosen_of
 from thesislib.study.task import kept
 from thesislib.study.units import (
     Tables,
+    add_draw_contrast,
     add_draws,
     add_frame_contrast,
     add_frames,
@@ -70,12 +71,12 @@ def trained(run, config, stage: str, task: VideoTask = WHOLE) -> nn.Module:
         stage: Name of the training; what stands before a slash in it names overrides.
     """
     name = f"{stage}/{task.stage or 'all'}"
-    module, network = FAMILIES[type(config)]
+    module, build = FAMILIES[type(config)]
 
     def train() -> nn.Module:
         bags = bags_of(run, task)
         seeding.seed_torch(run.parameters.seed, name, "weights")
-        model = network(config, bags.num_features).to(run.device)
+        model = build(config, bags.num_features).to(run.device)
         with run.stage(name), torch.enable_grad():
             module.fit(model, bags, config, run.loop(name))
         return model
@@ -208,34 +209,46 @@ def rows(
         InputError: If two methods have one key and setting.
     """
     named = [(method.key, str(dict(method.setting))) for method in methods]
-    if twice := sorted({key for key, _ in named if named.count((key, _)) > 1}):
-        raise InputError(f"Two methods have the row key {twice[0]} and one setting.")
+    if twice := sorted({name for name in named if named.count(name) > 1}):
+        raise InputError(f"Two methods have the row key {twice[0][0]} and one setting.")
     return {method.stage: _add(run, method, tasks, tables) for method in methods}
 
 
 def _add(run, method: VideoMethod, tasks: Tasks, tables: Tables) -> dict:
     scores = {task: detect(run, method, task) for task in tasks}
+    common = _common(method, tasks)
     if len(tasks) > 1:
         draws = {task.draw: judged for task, judged in scores.items()}
-        common = {k: v for k, v in tasks[0].setting.items() if k != "draw"}
-        setting = {**method.setting, **common}
-        return add_draws(run, method.key, draws, tables, setting)
-    ((task, judged),) = scores.items()
-    setting = {**method.setting, **task.setting}
-    return add_frames(run, method.key, judged, tables, setting)
+        return add_draws(run, method.key, draws, tables, common)
+    return add_frames(run, method.key, scores[tasks[0]], tables, common)
 
 
 def contrast(
     run,
     first: VideoMethod,
     second: VideoMethod,
-    task: VideoTask = WHOLE,
-    given: tuple[str, ...] = ("auc", "ap"),
+    tasks: Tasks = (WHOLE,),
+    given: Sequence[str] = ("auc", "ap"),
 ) -> dict[str, Contrast]:
     """Record one method's frame metrics minus another's on the same videos.
 
-    Both methods have the same setting.
+    Args:
+        tasks: One; or the recorded draws, and then each and the mean over them.
+        given: Which metrics.
     """
-    pair = tuple(detect(run, method, task) for method in (first, second))
-    setting = {**first.setting, **task.setting}
-    return add_frame_contrast(run, first.key, second.key, pair, setting, given)
+    pairs = {
+        task: (detect(run, first, task), detect(run, second, task)) for task in tasks
+    }
+    keys, common = (first.key, second.key), _common(first, tasks)
+    if len(tasks) > 1:
+        of_draws = {task.draw: pair for task, pair in pairs.items()}
+        return add_draw_contrast(run, *keys, of_draws, common, given)
+    return add_frame_contrast(run, *keys, pairs[tasks[0]], common, given)
+
+
+def _common(method: VideoMethod, tasks: Tasks) -> dict[str, Any]:
+    """The setting of a method's rows on a task, or on all draws together."""
+    setting = {**method.setting, **tasks[0].setting}
+    if len(tasks) > 1:
+        setting.pop("draw", None)
+    return setting
