@@ -23,6 +23,7 @@ from thesislib.paper import Cell
 
 CHAPTERS = Path(__file__).resolve().parents[1] / "chapters"
 KEYS = {"chapter", "home", "tables", "rows", "parameters", "again", "means"}
+KEYS |= {"contrasts"}
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,19 @@ def tables(chapter: str, what: str) -> dict[str, str]:
     """Dataset -> the published table that a chapter's rows of one kind stand in."""
     content = declared()[chapter]
     return {**content.get("home", {}), **content.get("tables", {})}.get(what, {})
+
+
+def contrasts(chapter: str) -> dict[tuple[str, str], bool]:
+    """(row, minus) of a chapter's differences -> whether they were declared beforehand.
+
+    The first row is the chapter's own method.
+    """
+    named = declared().get(chapter, {}).get("contrasts", {})
+    return {
+        (row, minus): kind == "declared"
+        for kind in ("declared", "others")
+        for row, minus in named.get(kind, ())
+    }
 
 
 def counterpart(cell: Cell) -> Counterpart | None:

@@ -174,6 +174,12 @@ class Run:
         """Keep the image scores behind a row's numbers; see `store.Scores.add`."""
         self._scores.add(row, setting, ids, labels, scores, patients)
 
+    def scores(
+        self, row: str, setting: Mapping[str, Any]
+    ) -> tuple[list[str], "np.ndarray"]:
+        """Names of images and their scores that were kept behind a row, if any."""
+        return self._scores.get(row, setting)
+
     def add_histograms(
         self, row: str, setting: Mapping[str, Any], histograms: Mapping[str, Any]
     ) -> None:

@@ -73,6 +73,13 @@ class Scores:
             for i, label, patient, score in zip(ids, labels, names, scores, strict=True)
         ]
 
+    def get(self, row: str, setting: Mapping[str, Any]) -> tuple[list[str], np.ndarray]:
+        """Image names and scores that were added for a row; empty if none were."""
+        lines = self.lines.get((row, canonical(dict(setting))), [])
+        return [line[2] for line in lines], np.array(
+            [float(line[-1]) for line in lines]
+        )
+
     def text(self) -> str:
         """The file, rows in the order they were first added."""
         buffer = io.StringIO(newline="")

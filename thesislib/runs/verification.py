@@ -373,10 +373,14 @@ def _compared(row: dict[str, Any], stored: Collection[Key]) -> list[list[Key]]:
     """The scores behind both AUROCs of a contrast, class by class in a benchmark."""
     setting = {k: v for k, v in row["setting"].items() if k != "minus"}
     metric = row["metric"].replace(CONTRAST, "auc")
-    return [
-        records.behind({"row": one, "setting": setting, "metric": metric}, stored)
-        for one in (row["row"], row["setting"].get("minus"))
-    ]
+
+    def scores(key: str | None, setting: dict[str, Any]) -> list[Key]:
+        about = {"row": key, "setting": setting, "metric": metric}
+        return records.behind(about, stored)
+
+    minus = row["setting"].get("minus")
+    # A floor starts from nothing, so its scores may have no setting.
+    return [scores(row["row"], setting), scores(minus, setting) or scores(minus, {})]
 
 
 def _contrast(

@@ -1,15 +1,15 @@
 """The section on detection: rows of all methods on all tasks, tables and figures."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from thesislib import paper
 from thesislib.errors import InputError
 from thesislib.figures import curves, style
 from thesislib.metrics.image import Estimate
 from thesislib.metrics.seeds import holm
+from thesislib.report import text
+from thesislib.report.implemented import contrasts as contrasts_of
 from thesislib.report.tables import beside
 from thesislib.study import units
 from thesislib.study.html import (
@@ -142,84 +142,82 @@ def class_table(
 # --- Contrasts -------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """One AUROC minus another on the same test images.
+def contrasts(run, methods: Sequence[Method], tasks: Tasks = (WHOLE,)) -> str:
+    """Differences of AUROCs on the same test images.
 
-    Attributes:
-        row: Row key whose AUROC the other's is taken from.
-        minus: The other row key.
-        label: For readers.
-        declared: Beforehand, as a primary comparison; the others are exploratory.
+    Those that the chapter's `printed.toml` names, p by Holm among the declared; each of
+    its own methods minus every floor; every method that a reader added minus the first.
+    All become rows; of the floors the table shows the best that knows no labels.
     """
-
-    row: str
-    minus: str
-    label: str
-    declared: bool = False
-
-
-def against_added(main: Method) -> list[Comparison]:
-    """Every method that a reader added minus the chapter's own; exploratory."""
-    return [
-        Comparison(
-            row=other.key, minus=main.key, label=f"{other.label} minus {main.label}"
-        )
-        for other in added()
-    ]
-
-
-def contrasts(
-    run,
-    methods: Sequence[Method],
-    comparisons: Sequence[Comparison],
-    tasks: Tasks = (WHOLE,),
-) -> str:
-    """The declared comparisons, p by Holm among them, and the exploratory ones."""
-    known = {method.key: method for method in methods}
-    chosen = [c for c in comparisons if {c.row, c.minus} <= known.keys()]
     datas, names = [data_of(run, task) for task in tasks], [t.name for t in tasks]
-
-    def scores(key: str) -> list[np.ndarray]:
-        return [detect(run, known[key], task).scores for task in tasks]
-
-    found = [
-        units.add_contrast(
-            run,
-            c.row,
-            c.minus,
-            known[c.row].setting,
-            datas,
-            names,
-            scores(c.row),
-            scores(c.minus),
+    labels = {m.key: m.label for m in methods}
+    settings = {m.key: m.setting for m in methods}
+    scores = {m.key: [detect(run, m, t).scores for t in tasks] for m in methods}
+    for key, of_floor in _floors_apart(run, datas, labels).items():
+        labels[key], scores[key] = f"floor: {text.FLOORS[key]}", [of_floor]
+    named = contrasts_of(run.parameters.chapter)
+    floors, own = [k for k in text.FLOORS if k in scores], [row for row, _ in named]
+    named |= {(row, floor): False for row in own for floor in floors}
+    named |= {(other.key, methods[0].key): False for other in added()}
+    found = {
+        (row, minus): units.add_contrast(
+            *(run, row, minus, settings[row], datas, names),
+            *(scores[row], scores[minus]),
         )
-        for c in chosen
-    ]
-    p = [whole.p for _, whole in found]
-    declared = [i for i, c in enumerate(chosen) if c.declared]
-    for place, value in zip(declared, holm([p[i] for i in declared]), strict=True):
-        p[place] = value
+        for row, minus in named
+        if row in settings and minus in scores
+    }
+    p = {pair: whole.p for pair, (_, whole) in found.items()}
+    declared = [pair for pair in found if named[pair]]
+    p |= zip(declared, holm([p[pair] for pair in declared]), strict=True)
+    shown = [pair for pair in found if pair[1] not in floors]
+    shown += _best_floors(found, floors)
     lines = [
         (
-            c.label if c.declared else f"{c.label} (exploratory)",
-            contrast_html(whole),
-            p_html(p[number]),
-            *map(contrast_html, of_classes),
+            f"{labels[row]} minus {labels[minus]}"
+            + ("" if named[row, minus] else " (exploratory)"),
+            contrast_html(found[row, minus][1]),
+            p_html(p[row, minus]),
+            *map(contrast_html, found[row, minus][0]),
         )
-        for number, (c, (of_classes, whole)) in enumerate(
-            zip(chosen, found, strict=True)
-        )
+        for row, minus in shown
     ]
     of_each = [name for name in names if name]
-    note = " Single classes are exploratory." if of_each else ""
+    notes = " p by Holm among the declared." if declared else ""
+    if len(shown) > len(declared):
+        notes += " p of exploratory comparisons is not corrected."
+    notes += " Single classes are exploratory." if of_each else ""
+    notes += " Of the floors, the best that knows no labels." if floors else ""
     return table_html(
-        "Difference of AUROCs on the same test images, 95 % intervals; p by Holm among "
-        f"the declared, of exploratory comparisons not corrected.{note}",
+        f"Difference of AUROCs on the same test images, 95 % intervals.{notes}",
         ("comparison", "mean" if of_each else "AUROC", "p", *of_each),
         lines,
         run,
     )
+
+
+def _floors_apart(run, datas: Sequence, methods: Iterable[str]) -> dict[str, Any]:
+    """Scores of the floors of a dataset that is one class, which are no methods.
+
+    None where this task is judged on other images than they were.
+    """
+    found = {}
+    for key in text.FLOORS if len(datas) == 1 else ():
+        ids, scores = run.scores(key, {})
+        if key not in methods and ids == list(map(str, datas[0].test_ids)):
+            found[key] = scores
+    return found
+
+
+def _best_floors(found: Mapping, floors: Sequence[str]) -> list[tuple[str, str]]:
+    """Of each row's differences from naive floors the smallest."""
+    naive = [f for f in floors if f not in text.LABELLED]
+    pairs = [pair for pair in found if pair[1] in naive]
+    of_rows = dict.fromkeys(row for row, _ in pairs)
+    return [
+        min((p for p in pairs if p[0] == row), key=lambda p: found[p][1].difference)
+        for row in of_rows
+    ]
 
 
 # --- Kinds, curves, thresholds -----------------------------------------------------

@@ -15,6 +15,7 @@ from thesislib.errors import InputError
 from thesislib.nn.resnet import ResNet18
 from thesislib.pretrain import ccd, csi, droc, imagenet, pmsacl, rotnet, simclr, supcon
 from thesislib.pretrain.patches import on_patches
+from thesislib.report import text
 from thesislib.study.task import WHOLE, Task, data_of, kept
 from thesislib.training import seeding
 
@@ -27,17 +28,7 @@ PRETRAININGS: dict[str, tuple[ModuleType, type[nn.Module]]] = {
     "csi": (csi, csi.CSI),
     "droc": (droc, droc.DROC),
 }
-LABELS = {
-    "random": "untrained encoder",
-    "imagenet": "ImageNet",
-    "pmsacl": "PMSACL",
-    "ccd": "CCD",
-    "simclr": "SimCLR",
-    "rotnet": "RotNet",
-    "csi": "CSI",
-    "droc": "DROC",
-    "supcon": "SupCon",
-}
+LABELS = text.ENCODERS | {"imagenet": "ImageNet"}
 UNTRAINED = {"random": "untrained", "imagenet": "imagenet"}  # kind -> stage
 ROWS = {"untrained": "random", "imagenet": ""}  # stage -> first word of a row key
 FULL_WIDTH = 64  # channels of the published ResNet-18's first stage

@@ -14,21 +14,12 @@ from thesislib.metrics import image
 from thesislib.metrics.image import Estimate
 from thesislib.metrics.ranks import LEAST, rank_correlation
 from thesislib.report.tables import beside
+from thesislib.report.text import FLOORS
 from thesislib.study.html import estimate_html, table_html
 from thesislib.study.method import Method, detect
 from thesislib.study.task import Task, data_of
 from thesislib.study.units import IMAGE
 
-FLOORS = {  # row key of a naive baseline: what it is
-    "nn-statistics": "nearest normal image, intensity statistics",
-    "nn-thumbnails-16": "nearest normal image, 16 px thumbnails",
-    "nn-thumbnails-32": "nearest normal image, 32 px thumbnails",
-    "edge-strength": "distance from the normal images' mean edge strength",
-    "gradient-energy": "distance from the normal images' mean gradient energy",
-    "edge-oracle": "edge strength, its direction taken from test labels (oracle)",
-    "logistic-statistics": "logistic regression on statistics, with labels",
-    "cnn-ceiling": "small network trained on labelled phantoms",
-}
 FOLLOWED = ("nn-statistics", "nn-thumbnails-16", "edge-oracle")  # by scores of methods
 FEATURES = {  # of the one-class nearest neighbours
     "nn-statistics": baselines.statistics_features,

@@ -1,11 +1,11 @@
-"""Tables of one run alone, as HTML in the look of `report.tables`."""
+"""Tables of one run alone, as HTML."""
 
 from collections.abc import Sequence
 from html import escape
 
 from thesislib.metrics.delong import Contrast
 from thesislib.metrics.image import Estimate
-from thesislib.report.tables import STYLE
+from thesislib.report.tables import STYLE, table
 
 
 def estimate_html(estimate: Estimate) -> str:
@@ -39,21 +39,9 @@ def table_html(caption: str, head: Sequence[str], lines: Sequence, run) -> str:
     """
     if not lines:
         return f"<p>{escape(caption)} Nothing to compare in this run.</p>"
-    columns = "".join(f'<th scope="col">{escape(name)}</th>' for name in head[1:])
-    body = "".join(
-        f'<tr><th scope="row">{escape(line[0])}</th>'
-        + "".join(f"<td>{cell}</td>" for cell in line[1:])
-        + "</tr>"
-        for line in lines
-    )
     mark = f' <span class="thesis-mark">{run.mark}</span>' if run.mark else ""
-    return (
-        f'{STYLE}<div class="thesis-scroll" tabindex="0" role="region" '
-        f'aria-label="{escape(caption)}"><table class="thesis-table">'
-        f"<caption>{escape(caption)}{mark}</caption>"
-        f'<thead><tr><th scope="col" class="name">{escape(head[0])}</th>{columns}'
-        f"</tr></thead><tbody>{body}</tbody></table></div>"
-    )
+    rows = [(escape(line[0]), *line[1:]) for line in lines]
+    return STYLE + table(escape(caption) + mark, map(escape, head), rows)
 
 
 def not_run(what: str, why: str) -> str:

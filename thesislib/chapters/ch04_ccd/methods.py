@@ -12,21 +12,15 @@ from dataclasses import replace
 
 from thesislib.chapters.ch04_ccd import settings
 from thesislib.detectors.dae import dae_config
+from thesislib.report import text
 from thesislib.report.tables import beside
 from thesislib.study import detectors
-from thesislib.study.detection import Comparison, against_added
 from thesislib.study.detectors import Network
 from thesislib.study.encoders import Encoder, chosen_of, compared, encoder_of
 from thesislib.study.method import Method, added
 from thesislib.study.variants import Variant, changed, compare, components
 
 CCD_IGD = "ccd-igd"
-LABELS = {
-    "igd": "IGD",
-    "f-anogan": "f-AnoGAN",
-    "ms-ssim": "MS-SSIM AE",
-    "padim": "PaDiM",
-}
 FAMILIES = {  # detector: its family, and the names of its two scales' settings
     "igd": ("igd", ("igd", "local")),
     "f-anogan": ("f-anogan", ("anogan", "anogan_local")),
@@ -67,7 +61,8 @@ def network(run, encoder: Encoder, detector: str) -> Network:
 
 def method(run, encoder: Encoder, detector: str, key: str = "") -> Method:
     """A detector on an encoder."""
-    key, label = key or encoder.row(detector), f"{encoder.label} + {LABELS[detector]}"
+    key = key or encoder.row(detector)
+    label = f"{encoder.label} + {text.DETECTORS[detector]}"
     if detector == "padim":
         return detectors.padim(run, encoder, key, label, groups=True)
     given = {"encoder": encoder, "config": encoder.config, "groups": True}
@@ -90,31 +85,6 @@ def dae(run) -> Method:
     own = replace(own, stage="dae")
     key = "dae" if printed else "dae-scratch"
     return own.method(key, "DAE from scratch", "igd dae", groups=True)
-
-
-def comparisons(run) -> list[Comparison]:
-    """CCD minus the untrained encoder, detector by detector; others exploratory."""
-    main, *_ = methods(run)
-    declared = [
-        Comparison(
-            row=f"ccd-{detector}",
-            minus=f"random-{detector}",
-            label=f"CCD minus untrained encoder, both {LABELS[detector]}",
-            declared=True,
-        )
-        for detector in run.configs["study"].detectors
-    ]
-    others = [
-        Comparison(
-            row=f"ccd-{detector}",
-            minus=encoder.row(detector),
-            label=f"CCD minus {encoder.label}, both {LABELS[detector]}",
-        )
-        for name, encoder in encoders(run).items()
-        if name not in ("ccd", "random")
-        for detector in run.configs["study"].detectors
-    ]
-    return [*declared, *others, *against_added(main)]
 
 
 def expected_rows(run) -> list[tuple[str | None, str]]:

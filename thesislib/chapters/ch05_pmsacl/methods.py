@@ -19,7 +19,6 @@ from thesislib.chapters.ch05_pmsacl.settings import LOSS_TABLE_DATASETS
 from thesislib.pretrain.presets import read_pmsacl
 from thesislib.report.tables import beside
 from thesislib.study import detectors, floors
-from thesislib.study.detection import Comparison, against_added
 from thesislib.study.detectors import Network
 from thesislib.study.encoders import Encoder, chosen_of, compared, encoder_of
 from thesislib.study.method import Method, added
@@ -28,25 +27,6 @@ from thesislib.study.variants import Published, Variant, changed, compare, compo
 SCALES = ("igd", "local")
 PMSACL, PMSACL_IGD = "pmsacl-padim", "pmsacl-igd"
 TERMS = {"ctr": "ctr", "pmsacl": "PMSACL", "aug": "aug", "pos": "pos"}  # of Eq. (5.1)
-COMPARISONS = (
-    Comparison(
-        row=PMSACL,
-        minus="random-padim",
-        label="PMSACL minus untrained encoder",
-        declared=True,
-    ),
-    Comparison(
-        row=PMSACL,
-        minus="class-padim",
-        label="PMSACL minus its class term alone",
-        declared=True,
-    ),
-    Comparison(row=PMSACL, minus="simclr-padim", label="PMSACL minus SimCLR"),
-    Comparison(
-        row=PMSACL_IGD, minus="random-igd", label="PMSACL minus untrained, both IGD"
-    ),
-    Comparison(row=PMSACL_IGD, minus=PMSACL, label="PMSACL + IGD minus PMSACL + PaDiM"),
-)
 
 
 def encoders(run) -> dict[str, Encoder]:
@@ -102,12 +82,6 @@ def methods(run) -> list[Method]:
 def _padim(run, encoder: Encoder, label: str, key: str = "") -> Method:
     key = key or encoder.row()
     return detectors.padim(run, encoder, key, label, groups=True)
-
-
-def comparisons(run) -> list[Comparison]:
-    """The declared ones, the exploratory ones, and those of added methods."""
-    main = _padim(run, encoders(run)["pmsacl"], "PMSACL + PaDiM")
-    return [*COMPARISONS, *against_added(main)]
 
 
 def expected_rows(run, tables: Sequence[str | None]) -> list[tuple[str | None, str]]:

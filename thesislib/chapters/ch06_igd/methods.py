@@ -21,7 +21,7 @@ from thesislib.nn.resnet import ResNet18
 from thesislib.pretrain import distillation, imagenet
 from thesislib.pretrain.distillation import Student
 from thesislib.study import detection, detectors, encoders, floors, variants
-from thesislib.study.detection import Comparison, Found, against_added
+from thesislib.study.detection import Found
 from thesislib.study.detectors import Network
 from thesislib.study.encoders import Trained, encoder_of
 from thesislib.study.method import Method, added
@@ -91,21 +91,6 @@ def methods(run) -> list[Method]:
     apart = () if settings.full_tasks(run)[0].name else settings.FLOORS
     chosen = [n for n in run.configs["study"].baselines if n not in ("igd", *apart)]
     return [*(method(run, name) for name in ("igd", *chosen)), *added()]
-
-
-def comparisons(run) -> list[Comparison]:
-    """IGD minus each other method; Deep SVDD was declared beforehand."""
-    own, *others = methods(run)
-    return [
-        Comparison(
-            row="igd",
-            minus=other.key,
-            label=f"IGD minus {other.label}",
-            declared=other.key == "dsvdd",
-        )
-        for other in others
-        if other not in added()
-    ] + against_added(own)
 
 
 def ablation(run) -> list[Variant]:
