@@ -246,7 +246,9 @@ def test_the_book_builds_before_and_after_runs_and_when_they_are_gone(clone, not
     code, output = build(clone)
     assert code == 0, output
     assert len(list(html.glob("chapters/runs/*.html"))) == 3
-    assert "Not run yet" in (html / "chapters/06_igd.html").read_text("utf-8")
+    chapter_6 = (html / "chapters/06_igd.html").read_text("utf-8")
+    assert "No run to look at" in chapter_6 and "Not run yet" not in chapter_6
+    assert "Fashion-MNIST, real data, preset standard" in chapter_6  # a record
     shown = (html / "recorded.html").read_text("utf-8")
     assert "processor unknown, 1 thread" in shown and "No run is recorded" not in shown
     _check_pages(html)

@@ -103,7 +103,7 @@ def test_rows_of_ours_alone_have_a_table_of_their_own(made):
 
     extra = page.partition("## Ours without a published counterpart")[2]
     assert [line[0] for line in lines(extra)[1:]] == [
-        ["pmsacl", "padim", "(minus", "random)"],
+        ["PMSACL", "+", "PaDiM,", "minus", "random"],
         ["nearest", "neighbour"],
     ]
 

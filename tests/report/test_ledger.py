@@ -241,14 +241,15 @@ def test_an_interval_above_the_band_exceeds(made):
 def test_what_does_not_qualify_is_indicative_and_says_why(made, changes, reason):
     found = entry(of(made, five(made, 0.99, **changes)))
 
-    assert found.verdict == "indicative"
+    data = "phantoms" if reason == "phantom" else "real data"
+    assert found.verdict == f"indicative on {data}"
     assert reason in found.results[0].reasons
 
 
 def test_two_seeds_are_too_few(made):
     found = entry(of(made, five(made, 0.99)[:2]))
 
-    assert found.verdict == "indicative"
+    assert found.verdict == "indicative on real data"
     assert found.results[0].reasons == ["2 seeds of 3"]
 
 
@@ -441,7 +442,7 @@ def test_text_and_json_agree(made, tmp_path, capsys, monkeypatch):
     hits = [e for e in content["entries"] if e["results"]]
     assert [e["results"][0]["value"] for e in hits] == [0.987]
     assert "0.987" in printed
-    assert "indicative: 1 seed of 3" in printed
+    assert "indicative on real data: 1 seed of 3" in printed
     assert "1922 published numbers" in printed
 
 

@@ -101,7 +101,7 @@ def test_ablation_rows_meet_their_own_setting(made):
 
     (line,) = Cells(beside([row], "5.8")).lines[2:]
 
-    assert line[:2] == ["l_pmsacl + l_ctr", "0.738"]
+    assert line[:2] == ["contrast (5.4) + centring (5.3)", "0.738"]
 
 
 def test_a_table_of_ours_alone_has_no_published_column(made):

@@ -11,7 +11,7 @@ the standard library and Sphinx only; nothing is executed.
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from thesislib.book import notebooks, pages
 from thesislib.book.notebooks import COMPLETE, Notebook, NotebookRun
 from thesislib.report import ledger
 from thesislib.report.claims import judge_all
+from thesislib.report.designs import Design
 from thesislib.report.records import collect, read_notebook
 
 log = logging.getLogger(__name__)
@@ -61,23 +62,26 @@ def render(root: Path) -> tuple[dict[str, str], list[str]]:
     """All generated files, path below `book/` -> text, and what was passed over."""
     chapters = {path.stem: _chapter(path) for path in _notebooks(root / "chapters")}
     runs, problems = find_runs(root, chapters)
+    found = ledger.build(collect(root, _results(root)))
     texts: dict[str, str] = {}
     links: dict[str, str] = {}  # seal of a run -> its page, relative to results/
     for chapter, source in chapters.items():
         own = [run for run in runs if run.chapter == chapter]
-        for path, page, run in chapter_pages(chapter, source, own):
+        evidence = [one for one in found.designs if one.chapter == chapter]
+        for path, page, run in chapter_pages(chapter, source, own, evidence):
             texts[path] = json.dumps(page, indent=1, ensure_ascii=False) + "\n"
             if run is not None and run.state == COMPLETE:
                 html = Path(path).with_suffix(".html").as_posix()
                 links[run.record["seal"]] = f"../{html}"
-    found = ledger.build(collect(root, _results(root)))
     found.problems += problems
     links |= {
         run.record["seal"]: "../recorded.html" for run in found.runs if run.recorded
     }
     for name, page in pages.ledger_pages(found, links).items():
         texts[f"results/{name}.md"] = page
-    texts["results/claims.md"] = pages.claims_page(judge_all(found))
+    judged = judge_all(found)
+    texts["results/claims.md"] = pages.claims_page(judged)
+    texts["results/standing.txt"] = pages.standing(found, judged, set(chapters))
     if (toc := root / "_toc.yml").is_file():
         texts[CONTENTS] = contents(toc.read_text(encoding="utf-8"), set(chapters))
     texts["results/recorded.txt"] = pages.recorded_table(found)
@@ -126,22 +130,27 @@ def find_runs(
 
 
 def chapter_pages(
-    chapter: str, source: Notebook, runs: list[NotebookRun]
+    chapter: str,
+    source: Notebook,
+    runs: list[NotebookRun],
+    evidence: Sequence[Design] = (),
 ) -> Iterable[tuple[str, Notebook, NotebookRun | None]]:
     """Pages of a chapter: path below `book/`, notebook, and the run it shows.
 
-    The chapter's own page is the newest complete run, else the source. All other
-    runs are pages of their own, the newest first.
+    The chapter's own page is the strongest complete run, of equal ones the newest, else
+    the source; above it stands what the strongest evidence says, which may be recorded.
+    All other runs are pages of their own, the newest first.
     """
     complete = [run for run in runs if run.state == COMPLETE]
-    top = complete[-1] if complete else None
+    top = min(complete, key=lambda run: run.design.order(), default=None)
+    says = notebooks.evidence_box(evidence)
     rest = [run for run in runs[::-1] if run is not top]
     others = notebooks.run_list(rest, "runs/")
     if top is None:
-        box = notebooks.not_run_box(chapter, others)
+        box = notebooks.not_run_box(chapter, others, says)
         yield f"chapters/{chapter}.ipynb", notebooks.source_page(source, box), None
     else:
-        page = notebooks.run_page(top, notebooks.run_box(top, others))
+        page = notebooks.run_page(top, f"{says}\n{notebooks.run_box(top, others)}")
         yield f"chapters/{chapter}.ipynb", page, top
     for run in rest:
         page = notebooks.run_page(

@@ -7,13 +7,15 @@ needs neither nbformat nor a kernel.
 import copy
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import PurePosixPath
 from typing import Any
 
-from thesislib.report import text
-from thesislib.report.records import MIME, records_of
+from thesislib.report import says, text
+from thesislib.report.designs import Design
+from thesislib.report.records import MIME, Run, records_of
 from thesislib.runs.record import is_sealed
 from thesislib.training import progress
 
@@ -49,6 +51,11 @@ class NotebookRun:
         """The record it displays, sealed or not; the last one if there are more."""
         found = list(records_of(self.notebook))
         return found[-1] if found else None
+
+    @property
+    def design(self) -> Design:
+        """What it says by itself, without its siblings; only of a complete run."""
+        return Design([Run(record=self.record, where=self.where)])
 
     @property
     def finished(self) -> str:
@@ -256,15 +263,43 @@ def box(kind: str, title: str, body: str) -> str:
     return f"::::{{admonition}} {title}\n:class: {kind}\n{body}\n::::\n"
 
 
-def not_run_box(chapter: str, others: str) -> str:
+def not_run_box(chapter: str, others: str, evidence: str = "") -> str:
+    """What stands below the title where no complete run can be shown."""
+    why = "The runs that count are recorded, so only" if evidence else "Only"
     body = (
-        "Only the source is shown. Run it from the repository's folder, then build "
+        f"{why} the source is shown. Run it from the repository's folder, then build "
         "the book again:\n\n```bash\n"
         f"papermill chapters/{chapter}.ipynb book/runs/{chapter}.ipynb\n"
         "jupyter-book build book\n```\n"
         f"`make report` does both for all chapters.\n{others}"
     )
-    return box("warning", "Not run yet", body)
+    title = "No run to look at" if evidence else "Not run yet"
+    return f"{evidence}\n{box('warning', title, body)}"
+
+
+def evidence_box(designs: Sequence[Design]) -> str:
+    """What the strongest runs of a chapter say; nothing where there are none.
+
+    Args:
+        designs: The strongest first. All that the first says is shown, and of further
+            ones on other data, or of other parts, the first sentence.
+    """
+    if not designs:
+        return ""
+    first, lines, seen = designs[0], [], set()
+    for design in designs:
+        if (place := (design.dataset, design.part)) not in seen and design is not first:
+            lines.append(f"- {described(design)}: {says.say(design)[0].words}")
+        seen.add(place)
+    more = "\n\nOn other data, or of other parts:\n\n" + "\n".join(lines)
+    body = f"{described(first)}.\n\n{says.markdown(first)}{more if lines else ''}"
+    return box("important", "What this chapter says so far", body)
+
+
+def described(design: Design) -> str:
+    """A design's name, with the mark of recorded runs."""
+    recorded = any(run.recorded for run in design.runs)
+    return f"*{design.name}*" + (" ([recorded](../recorded.md))" if recorded else "")
 
 
 def run_box(run: NotebookRun, others: str = "") -> str:
@@ -283,6 +318,8 @@ def run_box(run: NotebookRun, others: str = "") -> str:
             "**Stale**: the chapter has changed since; its present source may compute "
             "something else."
         )
+    if run.state == COMPLETE:
+        lines.append(f"**What this run says.**\n\n{says.markdown(run.design)}")
     kinds = {COMPLETE: "note", FAILED: "danger"}
     kind = "warning" if run.stale else kinds.get(run.state, "warning")
     body = "\n\n".join([*lines, f"Notebook: `{run.where}`"])

@@ -4,17 +4,17 @@ Tables are HTML inside Markdown, one line each, because a thousand Markdown cell
 take Sphinx longer than all the rest.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from thesislib import paper
 from thesislib.book.notebooks import cost, seconds
-from thesislib.report import text
+from thesislib.report import says, text
 from thesislib.report.claims import Judged
-from thesislib.report.designs import Result
-from thesislib.report.ledger import Entry, Ledger
+from thesislib.report.designs import Design, Result
+from thesislib.report.ledger import INDICATIVE, Entry, Ledger
 from thesislib.report.records import Run
-from thesislib.report.tables import STYLE
+from thesislib.report.tables import STYLE, table
 from thesislib.runs import recorded
 
 Links = Mapping[str, str]  # seal of a run -> page, relative to results/
@@ -59,6 +59,60 @@ def ledger_pages(ledger: Ledger, links: Links) -> dict[str, str]:
         entries = [e for e in ledger.entries if e.cell.chapter == chapter]
         pages[page_name(chapter)] = _chapter(ledger, links, chapter, entries)
     return pages
+
+
+def standing(ledger: Ledger, judged: Iterable[Judged], chapters: set[str]) -> str:
+    """Markdown: where each chapter stands, in a line.
+
+    Args:
+        chapters: Names of the notebooks that have a page.
+    """
+    judged, lines = list(judged), []
+    for number in TITLES:
+        prefix = f"{number:02d}_" if number else "?"
+        title = chapter_title(number)
+        entries = [
+            entry
+            for entry in ledger.entries
+            if entry.cell.chapter == number
+            and entry.counterpart
+            and entry.counterpart.chapter.startswith(prefix)
+        ]
+        claims = [one for one in judged if one.claim["chapter"] == number]
+        own = [one for one in ledger.designs if one.chapter.startswith(prefix)]
+        for name in (name for name in chapters if name.startswith(prefix)):
+            title = f'<a href="chapters/{name}.html">{title}</a>'
+        words = [badge(_stands(entries, claims, own))]
+        if own:
+            words.append(f"{own[0].name}: {says.say(own[0])[0].words}")
+        if entries:
+            words.append(f"*{_counted(entry.verdict for entry in entries)}*")
+        lines.append(f"{title}\n: {' '.join(words)}\n")
+    return "\n".join(lines)
+
+
+def _stands(
+    entries: Sequence[Entry], claims: Sequence[Judged], own: Sequence[Design]
+) -> str:
+    """A chapter in a word; one number or claim that fails is enough to fail."""
+    if not entries:
+        return "not implemented"
+    found = {entry.verdict for entry in entries}
+    findings = [one.finding for one in claims if one.finding is not None]
+    found |= {one.state for one in findings if not one.reasons}
+    if found & {"falls short", "fails"}:
+        return "fails"
+    for state in ("undecided", "reproduced", "exceeds"):
+        if state in found:
+            return state
+    return INDICATIVE[own[0].runs[0].source == "phantom"] if own else "not run"
+
+
+def _counted(states: Iterable[str]) -> str:
+    """`82 published numbers: 12 indicative on phantoms, 70 not run.`"""
+    states = list(states)
+    found = [f"{states.count(one)} {one}" for one in dict.fromkeys(states)]
+    return f"{len(states)} published numbers: {', '.join(found)}."
 
 
 def _overview(ledger: Ledger, links: Links, chapters: list[int | None]) -> str:
@@ -216,17 +270,17 @@ def _beside(entries: list[Entry], source: dict, links: Links) -> str:
     made = _Made(links)
     rows = []
     for entry in entries:
-        cell = entry.cell
-        name = escape(cell.method)
-        if cell.setting.get("dataset"):
-            name += f", {text.DATASETS[cell.setting['dataset']]}"
-        start = [name, escape(text.metric(cell.metric)), text.published(cell)]
+        name = escape(text.line(entry.cell))
+        metric = escape(text.metric(entry.cell.metric))
+        start = [name, metric, text.published(entry.cell)]
         if not entry.results:
             rows.append([*start, "–", "–", badge("not run")])
         for number, result in enumerate(entry.results):
-            status = badge(entry.verdict, result.reasons) if number == 0 else "–"
-            rows.append([*start, _number(result), made.seeds(result), status])
-            start = ["", "", ""]
+            seeds, status = made.seeds(result), badge(entry.verdict, result.reasons)
+            if number:  # weaker evidence on the same number
+                name_again = f"{name}<small>also {seeds.partition(' ')[2]}</small>"
+                start, status = [name_again, metric, ""], "–"
+            rows.append([*start, _number(result), seeds, status])
     head = ["method", "metric", "published", "ours", "seeds [how]", "verdict"]
     caption = f"Table {source['id']}: published and ours."
     return table(caption, head, rows, "thesis-beside") + made.legend()
@@ -256,58 +310,58 @@ class _Made:
             for seed, seal, where in runs
         )
         return (
-            f"{_data(result.dataset, result.source, result.partial)}, preset "
-            f"{result.preset}, reading {result.reading}, settings: {result.settings}; "
-            f"seeds {seeds}; interval: {escape(result.interval)}."
+            f"{escape(result.how)}; settings: {result.settings}; seeds {seeds}; "
+            f"interval: {escape(result.interval)}."
         )
 
 
 def _number(result: Result) -> str:
-    """Our number with its mark and interval."""
-    mark = f' <span class="thesis-mark">{result.mark}</span>' if result.mark else ""
-    return f"{text.value(result)}{mark}<small>{text.interval(result)}</small>"
+    """Our number with its interval and its mark."""
+    mark = f'<br><span class="thesis-mark">{result.mark}</span>' if result.mark else ""
+    return f"{text.value(result)}<small>{text.interval(result)}</small>{mark}"
 
 
 def _published_only(entries: list[Entry], source: dict, others: bool) -> str:
     """Rows that nobody has built yet, as printed: a line a method."""
     metrics = list(dict.fromkeys(entry.cell.metric for entry in entries))
-    lines: dict[int, tuple[Entry, dict[str, str]]] = {}
+    lines: dict[str, dict[str, str]] = {}
     for entry in entries:
-        row = next(
-            i
-            for i, printed in enumerate(source["rows"])
-            if printed["key"] == entry.cell.row
-            and printed["setting"] == entry.cell.setting
-        )
-        shown = text.published(entry.cell)
-        lines.setdefault(row, (entry, {}))[1][entry.cell.metric] = shown
-    names = [entry.cell.method for entry, _ in lines.values()]
-    rows = []
-    for entry, values in lines.values():
-        name = entry.cell.method
-        if names.count(name) > 1:
-            name = f"{name} ({text.setting(entry.cell.setting)})"
-        numbers = (values.get(metric, "–") for metric in metrics)
-        rows.append([escape(name), *numbers, badge("not implemented")])
+        values = lines.setdefault(text.line(entry.cell), {})
+        values[entry.cell.metric] = text.published(entry.cell)
+    rows = [
+        [
+            escape(name),
+            *(values.get(metric, "–") for metric in metrics),
+            badge("not implemented"),
+        ]
+        for name, values in lines.items()
+    ]
     head = ["method", *(escape(text.metric(m)) for m in metrics), "verdict"]
     kind = "the other published numbers" if others else "published numbers"
-    return table(f"Table {source['id']}: {kind}.", head, rows)
+    return table(f"Table {source['id']}: {kind}.", head, rows, "thesis-published")
 
 
 def _others(ledger: Ledger, links: Links, chapter: int | None) -> str:
-    made, rows = _Made(links), []
-    others = sorted(ledger.others, key=lambda pair: "minus" not in pair[0]["setting"])
-    for row, result in others:
-        if chapter is None or not result.chapter.startswith(f"{chapter:02d}_"):
+    """A table for each design, differences first."""
+    made, tables = _Made(links), []
+    for design in ledger.designs:
+        if chapter is None or not design.chapter.startswith(f"{chapter:02d}_"):
             continue
-        name = row["row"].replace("-", " ")
-        if extra := text.setting(row["setting"]):
-            name += f" ({extra})"
-        rows.append([escape(name), escape(text.metric(row["metric"]))])
-        rows[-1] += [_number(result), made.seeds(result)]
-    head = ["method", "metric", "ours", "seeds [how]"]
-    caption = "Rows of ours that no publication has; differences first."
-    return table(caption, head, rows, "thesis-own") + made.legend() if rows else ""
+        own = design.unpublished()
+        rows = [
+            [
+                escape(", ".join(filter(None, (text.row(key), text.setting(setting))))),
+                escape(text.metric(row["metric"])),
+                _number(result),
+                made.seeds(result),
+            ]
+            for row, result in sorted(own, key=lambda p: "minus" not in p[0]["setting"])
+            for key, setting in [(row["row"], row["setting"])]
+        ]
+        head = ["method", "metric", "ours", "seeds [how]"]
+        caption = f"Rows of ours that no publication has: {design.name}."
+        tables += [table(escape(caption), head, rows, "thesis-own")] if rows else []
+    return "\n\n".join(tables) + made.legend() if tables else ""
 
 
 def claims_page(judged: Iterable[Judged]) -> str:
@@ -361,25 +415,6 @@ def inconsistencies_table() -> str:
     head = ["id", "kind", "where", "what", "used here"]
     caption = "Disagreements within and between the publications."
     return f"{STYLE}\n\n{table(caption, head, rows, 'thesis-prose')}\n"
-
-
-def table(
-    caption: str, head: list[str], rows: Iterable[list], kind: str = "thesis-published"
-) -> str:
-    """An HTML table that scrolls by itself; cells are HTML, the first is a header."""
-    top = "".join(f'<th scope="col">{name}</th>' for name in head)
-    body = "".join(
-        f'<tr><th scope="row">{row[0]}</th>'
-        + "".join(f"<td>{cell}</td>" for cell in row[1:])
-        + "</tr>"
-        for row in rows
-    )
-    return (
-        f'<div class="thesis-scroll" tabindex="0" role="region" '
-        f'aria-label="{escape(caption)}"><table class="thesis-table {kind}">'
-        f"<caption>{escape(caption)}</caption>"
-        f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
 
 
 def badge(state: str, reasons: Iterable[str] = ()) -> str:

@@ -2,14 +2,14 @@
 
 `paper/claims.toml` says of each claim how it is judged, `judges` how that is done; a
 claim without an entry, or whose cells have no counterpart yet, reads *not implemented*.
-Of the ways in which rows were made (real or phantom, preset, reading) the best one that
-has the rows counts. Whatever carries no verdict in the ledger (phantom, partial data,
+Rows on real data count before phantoms, and of several designs the one that leads in
+the ledger. Whatever carries no verdict in the ledger (phantom, partial data,
 own protocol, fewer than three seeds) is only *indicative* here, too.
 """
 
 import inspect
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -18,11 +18,10 @@ from typing import Any
 from thesislib import paper
 from thesislib.errors import InputError
 from thesislib.paper import Cell
-from thesislib.report.designs import Design, reading_rank
 from thesislib.report.findings import Finding, Study, View, together
 from thesislib.report.implemented import counterpart
 from thesislib.report.judges import FUNCTIONS, KINDS, Judge
-from thesislib.report.ledger import Ledger
+from thesislib.report.ledger import INDICATIVE, Ledger
 
 CELLS = ("of", "first", "over", "before", "others", "cells")  # fields that name them
 ONE = ("first", "over")  # each a single one
@@ -44,9 +43,10 @@ class Judged:
             return "not implemented"
         if self.finding is None:
             return "not run"
-        if self.finding.reasons:
-            return f"indicative: {self.finding.state}"
-        return self.finding.state
+        if not self.finding.reasons:
+            return self.finding.words
+        phantom = any(one.source == "phantom" for one in self.finding.results)
+        return f"{INDICATIVE[phantom]}: {self.finding.words}"
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,14 @@ class Item:
     judge: Judge
     fields: dict[str, Any]
     cells: list[Cell]  # that must have a counterpart
+
+    @property
+    def size(self) -> int:
+        """How many things it is about: the cells of which any at hand are judged."""
+        whole = self.kind == "function" and self.judge is not FUNCTIONS["most blocks"]
+        return (
+            1 if whole else len(self.fields.get("of") or self.fields.get("cells", "1"))
+        )
 
 
 @dataclass(frozen=True)
@@ -98,12 +106,22 @@ class Entry:
             lacking = lacking - OF_VALUES if self.needs == "all" else set()
         if lacking and self.needs != "any":
             return None
-        return together(finding for _, finding in said if finding is not None)
+        found = together(finding for _, finding in said if finding is not None)
+        gone = sum(
+            item.size
+            for item, (_, finding) in zip(self.judged, said, strict=True)
+            if finding is None
+        )
+        share = found and (found.share[0], found.share[1] + gone)
+        return found and replace(found, share=share)
 
 
 def judge_all(ledger: Ledger) -> list[Judged]:
     """All claims in the order of the texts, each judged from its best rows."""
-    views = _views(ledger.designs)
+    views = [
+        View(d for d in ledger.designs if (d.runs[0].source == "phantom") is phantom)
+        for phantom in (False, True)
+    ]
     built = {ours.chapter for cell in paper.cells() if (ours := counterpart(cell))}
     judged = []
     for claim in paper.claims():
@@ -115,20 +133,6 @@ def judge_all(ledger: Ledger) -> list[Judged]:
         finding = next((one for one in said if one is not None), None)
         judged.append(Judged(claim, entry.part, finding, True))
     return judged
-
-
-def _views(designs: Iterable[Design]) -> list[View]:
-    """Designs by how they were made, the best way first."""
-    ways: dict[tuple, list[Design]] = {}
-    for design in designs:
-        first = design.runs[0]
-        way = (first.source == "phantom", bool(first.overrides), first.preset)
-        ways.setdefault((*way, first.reading), []).append(design)
-    rank = {"paper": 0, "standard": 1, "quick": 2}
-    order = sorted(
-        ways, key=lambda w: (w[0], w[1], rank.get(w[2], 3), reading_rank(w[3]))
-    )
-    return [View(sorted(ways[way], key=lambda d: -len(d.runs))) for way in order]
 
 
 # --- reading the entries ------------------------------------------------------------

@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from thesislib import paper, sources
-from thesislib.report import intervals
+from thesislib.report import intervals, text
 from thesislib.report.implemented import Address, address
 from thesislib.report.records import Run
 from thesislib.runs import recorded
@@ -39,8 +39,10 @@ class Result:
     reading: str
     settings: str  # "thesis" or "ours"
     classes: str  # "3 of 10 classes" where a mean leaves some out, else ""
+    part: str  # of the chapter, "robustness"; "" for its main part
     recorded: bool
     finished: str
+    how: str  # data, preset, part, reading, in words
     runs: tuple[str, ...]  # where they were found
     seals: tuple[str, ...]  # of their records
 
@@ -64,14 +66,12 @@ class Result:
     @property
     def mark(self) -> str:
         """What must stand beside the number wherever it is shown."""
-        return ", ".join(r for r in self.reasons if r in ("phantom", "partial data"))
+        words = [r for r in self.reasons if r in ("phantom", "partial data")]
+        words += [self.classes] if self.classes else []
+        return ", ".join(words + ([f"part {self.part}"] if self.part else []))
 
-    def order(self) -> tuple:
-        """Sort key, best first: real, whole, thesis settings, reading, seeds, new."""
-        phantom, own = self.source == "phantom", self.settings != "thesis"
-        newest = [-ord(character) for character in self.finished]
-        reading = reading_rank(self.reading)
-        return phantom, self.partial, own, reading, -len(self.seeds), newest
+
+PRESETS = {"paper": 0, "standard": 1}  # all others after them
 
 
 def reading_rank(reading: str) -> int:
@@ -80,14 +80,16 @@ def reading_rank(reading: str) -> int:
 
 
 def designs(runs: Iterable[Run]) -> list["Design"]:
-    """Sibling runs together; of two runs of one seed the newer counts.
+    """Sibling runs together, the strongest evidence first (see `Design.order`).
 
-    A run of this checkout counts before a recorded one, because its scores are here.
+    Of two runs of one seed the newer counts. A run of this checkout counts before a
+    recorded one, because its scores are here.
     """
     found: dict[str, dict[int, Run]] = {}
     for run in sorted(runs, key=lambda run: (not run.recorded, run.finished)):
         found.setdefault(run.design, {})[run.seed] = run
-    return [Design([seeds[s] for s in sorted(seeds)]) for seeds in found.values()]
+    made = [Design([seeds[s] for s in sorted(seeds)]) for seeds in found.values()]
+    return sorted(made, key=Design.order)
 
 
 class Design:
@@ -123,6 +125,58 @@ class Design:
     @property
     def dataset(self) -> str:
         return self.runs[0].dataset
+
+    @property
+    def part(self) -> str:
+        """Part of the chapter that was run, "" for its main part."""
+        part = str(self.runs[0].resolved.get("part", "main"))
+        return "" if part == "main" else part
+
+    @property
+    def few_classes(self) -> str:
+        """How many of a benchmark's classes it took, "3 of 10 classes", if not all."""
+        return _few_classes(self.runs[0])
+
+    @property
+    def how(self) -> str:
+        """`Fashion-MNIST, real data, preset standard, reading steady`."""
+        first, start = self.runs[0], self.runs[0].resolved.get("start", "scratch")
+        what = "a phantom" if first.source == "phantom" else "real data"
+        words = [text.DATASETS.get(self.dataset, self.dataset), what]
+        words += [
+            word for word in (first.partial and "partial", self.few_classes) if word
+        ]
+        words.append(f"preset {first.preset}")
+        words += [f"part {self.part}"] if self.part else []
+        words += [f"start {start}"] if start != "scratch" else []
+        words.append(f"reading {first.reading}")
+        changed = ", ".join(f"{k} {v}" for k, v in first.overrides.items())
+        return ", ".join(words) + (f", but {changed}" if changed else "")
+
+    @property
+    def name(self) -> str:
+        """`how`, and the seeds."""
+        seeds = [str(run.seed) for run in self.runs]
+        return f"{self.how}, seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}"
+
+    def order(self) -> tuple:
+        """Sort key, the strongest evidence first: the one choice of all pages.
+
+        Real before phantom, whole before part of the data or of the classes, the
+        thesis's settings, then the larger preset, the reading, seeds, the newest.
+        """
+        first = self.runs[0]
+        newest = max(run.finished for run in self.runs)
+        return (
+            first.source == "phantom",
+            first.partial or bool(self.few_classes),
+            bool(first.overrides),
+            PRESETS.get(first.preset, len(PRESETS)),
+            reading_rank(first.reading),
+            bool(self.part),
+            -len(self.runs),
+            [-ord(character) for character in newest],
+        )
 
     def _key(self, run: Run, row: dict[str, Any]) -> Address | str:
         if row["table"] is not None:
@@ -221,27 +275,31 @@ class Design:
             preset=first.preset,
             reading=first.reading,
             settings="thesis" if thesis else "ours",
-            classes=_classes(first, stated[0][1]["metric"]),
+            classes=self.few_classes if _is_mean(stated[0][1]["metric"]) else "",
+            part=self.part,
             recorded=any(run.recorded for run in runs),
             finished=max(run.finished for run in runs),
+            how=self.how,
             runs=tuple(run.where for run in runs),
             seals=tuple(run.record["seal"] for run in runs),
         )
 
 
-def _classes(run: Run, metric: str) -> str:
-    """How many classes a mean over the classes of a benchmark took, if not all.
+def _few_classes(run: Run) -> str:
+    """How many classes of a benchmark a run took, if not all.
 
     A preset can take some of them too, so the classes that have rows count; a record
     may lack their rows, then what was asked for does.
     """
-    part = metric.partition("@")[2].partition("/")[2]
     stated = {row["metric"].partition("/")[2] for row in run.record["rows"]}
     stated -= {"", "mean"}
     taken = max(len(stated), len(run.resolved.get("classes") or ()))
     number = CLASSES.get(run.dataset, 0)
-    is_mean = part in ("", "mean")
-    return f"{taken} of {number} classes" if is_mean and 0 < taken < number else ""
+    return f"{taken} of {number} classes" if 0 < taken < number else ""
+
+
+def _is_mean(metric: str) -> bool:
+    return metric.partition("@")[2].partition("/")[2] in ("", "mean")
 
 
 def _changed_between(runs: list[Run]) -> list[str]:

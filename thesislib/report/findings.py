@@ -31,6 +31,13 @@ class Finding:
     detail: str  # the numbers, in words
     results: tuple[Result, ...] = ()
     notes: tuple[str, ...] = ()  # what keeps it from being the claim's own setting
+    share: tuple[int, int] = (1, 1)  # of all that is to be judged, what was at hand
+
+    @property
+    def words(self) -> str:
+        """The state, and of how much of the claim it is where something is missing."""
+        found, asked = self.share
+        return self.state + (f" in {found} of {asked}" if found < asked else "")
 
     @property
     def reasons(self) -> list[str]:
@@ -48,11 +55,14 @@ def together(findings: Iterable[Finding]) -> Finding | None:
         "; ".join(one.detail for one in found),
         tuple(result for one in found for result in one.results),
         tuple(note for one in found for note in one.notes),
+        tuple(
+            sum(counts) for counts in zip(*(one.share for one in found), strict=True)
+        ),
     )
 
 
 class View:
-    """Rows made in one way, over datasets; the best design of each dataset first."""
+    """Rows on real data, or on phantoms; the strongest design first, as elsewhere."""
 
     def __init__(self, designs: Iterable[Design]) -> None:
         self.designs = list(designs)
@@ -94,8 +104,7 @@ class View:
         """Runs on a dataset itself, whole copies of it before partial ones."""
         place = (chapter, dataset)
         found = [d for d in self.designs if (d.chapter, d.dataset) == place]
-        found = [] if self.phantom else found
-        return sorted(found, key=lambda design: design.runs[0].partial)
+        return [] if self.phantom else found
 
     def keys(self, design: Design, cell: Cell) -> Iterator[Any]:
         """Keys of a design's rows that are the counterpart of a published cell."""

@@ -61,7 +61,7 @@ def gain(
             claimed = " " + " to ".join(form.format(end) for end in ends)
         detail = f"{words} (claimed{claimed})"
         parts.append(Finding(gain_state(result, window), detail, (result,)))
-    return together(parts)
+    return _of(parts, len(of))
 
 
 def gain_state(result: Result, window: tuple[float, float] | None = None) -> str:
@@ -104,7 +104,12 @@ def bound(
         low = -high if either_way else at_least - tolerance
         detail = f"{words} (claimed {claimed.format(high)})"
         parts.append(Finding(_between(result, low, high), detail, (result,)))
-    return together(parts)
+    return _of(parts, len(of))
+
+
+def _of(parts: list[Finding], number: int) -> Finding | None:
+    """Findings on those of a number of cells that are at hand, as one."""
+    return replace(together(parts), share=(len(parts), number)) if parts else None
 
 
 def _differences(
@@ -185,21 +190,7 @@ def spread(view: View, cells: list[Cell], low: float, high: float) -> Finding | 
                 f"{text.number(result.value, 4)} {text.interval(result, 4)}"
             )
             parts.append(Finding(_between(result, low, high), detail, (result,)))
-    return together(parts)
-
-
-def above(
-    view: View, chapter: str, row: str, metric: str, number: float
-) -> Finding | None:
-    """Does a row that no table prints lie above a number?"""
-    if (result := view.own(chapter, row, metric)) is None:
-        return None
-    state = UNDECIDED
-    if result.ci_low is not None:
-        low, high = result.ci_low, result.ci_high
-        state = HOLDS if low > number else FAILS if high < number else UNDECIDED
-    detail = f"{text.metric(metric)} {text.value(result)} {text.interval(result)}"
-    return Finding(state, detail, (result,))
+    return _of(parts, len(cells))
 
 
 # --- the best of several ------------------------------------------------------------
@@ -208,22 +199,28 @@ def above(
 def best_of(
     view: View,
     chapter: str,
-    row: str,
     metric: str,
     setting: str,
     best: object,
     among: list,
     enough: int,
+    row: str = "",
     dataset: str = "",
 ) -> Finding | None:
-    """Is a metric best at one value of a setting? Over rows that no table prints.
+    """Is a metric best at one value of a setting, or for one of several rows?
 
-    It fails if another value's interval lies above the best's; it holds if the best's
-    lies above every other's.
+    Over rows of one design that no table prints. It fails if another value's interval
+    lies above the best's; it holds if the best's lies above every other's.
     """
-    tried = {n: view.own(chapter, row, metric, dataset, **{setting: n}) for n in among}
-    found = {name: result for name, result in tried.items() if result is not None}
-    if best not in found or len(found) < enough:
+    for design in view.designs:
+        one, found = View([design]), {}
+        for name in among:
+            own = (name, {}) if setting == "row" else (row, {setting: name})
+            result = one.own(chapter, own[0], metric, dataset, **own[1])
+            found |= {name: result} if result is not None else {}
+        if best in found and len(found) >= enough:
+            break
+    else:
         return None
     top, others = found[best], [r for name, r in found.items() if name != best]
     if any(result.ci_low is None for result in found.values()):
@@ -235,7 +232,7 @@ def best_of(
         state = HOLDS if behind else UNDECIDED
     numbers = [f"{n} {text.value(r)} {text.interval(r)}" for n, r in found.items()]
     detail = f"{text.metric(metric)} by {setting}: {', '.join(numbers)}"
-    return Finding(state, detail, tuple(found.values()))
+    return Finding(state, detail, tuple(found.values()), (), (len(found), len(among)))
 
 
 def best_in(view: View, of: list[Cell], claimed: int) -> Finding | None:
@@ -344,7 +341,8 @@ def most_blocks(view: View, of: list[Cell]) -> Finding | None:
     states = [one.state for one in found]
     won, lost = (2 * states.count(state) for state in (HOLDS, FAILS))
     state = FAILS if lost >= len(states) else UNDECIDED
-    return replace(together(found), state=HOLDS if won > len(states) else state)
+    state = HOLDS if won > len(states) else state
+    return replace(_of(found, len(of)), state=state)
 
 
 def falls_more(view: View, of: list[Cell], others: list[Cell]) -> Finding | None:
@@ -357,7 +355,7 @@ def falls_more(view: View, of: list[Cell], others: list[Cell]) -> Finding | None
             words = f"fall of {first.method} minus that of IGD on {_name(result)}: "
             words += f"{text.signed(result)} (claimed more)"
             parts.append(Finding(gain_state(result), words, (result,)))
-    return together(parts)
+    return _of(parts, len(others) // 2)
 
 
 def images_left_out(
@@ -421,6 +419,6 @@ def _by_name(*judges: Judge) -> dict[str, Judge]:
     return {judge.__name__.replace("_", " "): judge for judge in judges}
 
 
-KINDS = _by_name(gain, order, bound, value, spread, above, best_of, best_in)
+KINDS = _by_name(gain, order, bound, value, spread, best_of, best_in)
 KINDS |= _by_name(protocol, setting)
 FUNCTIONS = _by_name(most_blocks, falls_more, images_left_out, accuracy_at)

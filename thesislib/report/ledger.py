@@ -9,8 +9,9 @@ fractions:
 - *exceeds*, *falls short*: it lies wholly above, or wholly below;
 - *undecided*: anything else.
 
-What does not qualify is *indicative* and says why; what was never run is *not run*
-with the command that runs it; what nobody has built yet is *not implemented*.
+What does not qualify is *indicative*, on real data or on phantoms, and says why; what
+was never run is *not run* with the command that runs it; what nobody has built yet is
+*not implemented*.
 """
 
 from dataclasses import dataclass, field
@@ -23,7 +24,8 @@ from thesislib.report.implemented import Counterpart, counterpart
 from thesislib.report.records import Collection, Run, collect
 
 VERDICTS = ("reproduced", "exceeds", "falls short", "undecided")
-OTHERS = ("indicative", "not run", "not implemented")
+INDICATIVE = {False: "indicative on real data", True: "indicative on phantoms"}
+OTHERS = (*INDICATIVE.values(), "not run", "not implemented")
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,9 @@ def _printed_deviations() -> dict[tuple[str, str, str], float]:
 
 def verdict(cell: Cell, result: Result) -> str:
     """The verdict on one published cell from our best result for it."""
-    return "indicative" if result.reasons else placement(cell, result)
+    if result.reasons:
+        return INDICATIVE[result.source == "phantom"]
+    return placement(cell, result)
 
 
 def placement(cell: Cell, result: Result) -> str:
@@ -122,7 +126,7 @@ def build(collection: Collection | None = None) -> Ledger:
 def _entry(cell: Cell, found: list[Design]) -> Entry:
     ours = counterpart(cell)
     results = [r for d in (found if ours else []) if (r := _result(d, cell, ours))]
-    return Entry(cell, ours, tuple(sorted(results, key=Result.order)))
+    return Entry(cell, ours, tuple(results))
 
 
 def _result(design: Design, cell: Cell, ours: Counterpart) -> Result | None:

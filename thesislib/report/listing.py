@@ -71,7 +71,7 @@ def lines(ledger: Ledger, entries: Sequence[Entry], every: bool) -> Iterator[str
 def _status(entry: Entry) -> str:
     """The verdict, with the reasons where it is only indicative, and *recorded*."""
     words = entry.verdict
-    if words == "indicative":
+    if words.startswith("indicative"):
         words += ": " + ", ".join(entry.results[0].reasons)
     kept = entry.results and entry.results[0].recorded
     return f"{words} (recorded)" if kept else words

@@ -1,13 +1,14 @@
-"""A run's rows beside the published ones, as an HTML table for a chapter.
+"""HTML tables of numbers: of chapters, of the ledger, of the claims.
 
-The table is plain HTML with its few styles inside, so that it looks the same in
-Jupyter and in the book, follows the page's colours in dark mode, and scrolls by
-itself on a phone.
+`table` writes them all; `beside` lays a run's rows beside the published ones. A table
+is plain HTML with few styles, so that it looks the same in Jupyter and in the book,
+follows the page's colours in dark mode, and scrolls by itself on a phone.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+from html import escape, unescape
 from typing import Any
 
 from thesislib import paper
@@ -34,6 +35,39 @@ font-size:.78em;white-space:nowrap}
 </style>"""
 
 Row = Mapping[str, Any]
+
+
+def table(
+    caption: str, head: Iterable[str], rows: Iterable[Sequence[str]], kind: str = ""
+) -> str:
+    """A table that scrolls by itself, without `STYLE`.
+
+    Args:
+        caption: HTML.
+        head: Names of the columns, HTML.
+        rows: Cells, HTML; the first of a row names it.
+        kind: Classes of the table.
+    """
+    first, *others = head
+    top = f'<th scope="col" class="name">{first}</th>'
+    top += "".join(f'<th scope="col">{name}</th>' for name in others)
+    body = "".join(
+        f'<tr><th scope="row">{name}</th>'
+        + "".join(f"<td>{cell}</td>" for cell in cells)
+        + "</tr>"
+        for name, *cells in rows
+    )
+    return scrolling(caption, f"<tr>{top}</tr>", body, kind)
+
+
+def scrolling(caption: str, head: str, body: str, kind: str = "") -> str:
+    """Lines of a table, HTML, in their frame, which is named by the caption's words."""
+    label = escape(unescape(re.sub("<[^>]+>", "", caption)))
+    return (
+        f'<div class="thesis-scroll" tabindex="0" role="region" aria-label="{label}">'
+        f'<table class="{f"thesis-table {kind}".strip()}"><caption>{caption}</caption>'
+        f"<thead>{head}</thead><tbody>{body}</tbody></table></div>"
+    )
 
 
 def beside(
@@ -76,16 +110,11 @@ def beside(
         raise InputError(f"The run has no rows for {wanted} with metrics {metrics}.")
     run = _run_of(chosen)
     lines = _lines(chosen, table_id, names or {}, every)
-    caption = _caption(table_id, title, run, partial)
+    caption = _caption(table_id, title, run, partial, chosen)
     head = _head(metrics, with_published=table_id is not None)
     marks = _marks(run["source"], partial)
     body = "".join(_body_line(line, table_id, metrics, marks) for line in lines)
-    return (
-        f'{STYLE}<div class="thesis-scroll" tabindex="0" role="region" '
-        f'aria-label="{escape(_label(table_id, title))}"><table class="thesis-table">'
-        f"<caption>{caption}</caption><thead>{head}</thead><tbody>{body}</tbody>"
-        "</table></div>"
-    )
+    return STYLE + scrolling(caption, head, body)
 
 
 def _belongs(row: Row, table_id: str | None, names: Mapping[str, str] | None) -> bool:
@@ -116,9 +145,10 @@ def _lines(
     """One dict a line: its name, the printed row (or None) and our rows by metric."""
     lines: dict[tuple[str, str], dict[str, Any]] = {}
     printed = paper.table(table_id)["rows"] if table_id else []
-    for row in printed:
-        key = (row["key"], json.dumps(row["setting"], sort_keys=True))
-        lines[key] = {"name": row["method"], "printed": row, "ours": {}}
+    for row, (key, name) in zip(
+        printed, (text.lines(table_id) if table_id else {}).items(), strict=True
+    ):
+        lines[key] = {"name": name, "printed": row, "ours": {}}
     for row in rows:
         found = None
         unique = sum(candidate["key"] == row["row"] for candidate in printed) == 1
@@ -193,12 +223,12 @@ def _head(metrics: Sequence[str], with_published: bool) -> str:
     )
 
 
-def _label(table_id: str | None, title: str) -> str:
-    return title or f"Published Table {table_id} beside this run"
-
-
 def _caption(
-    table_id: str | None, title: str, run: Mapping[str, Any], partial: bool
+    table_id: str | None,
+    title: str,
+    run: Mapping[str, Any],
+    partial: bool,
+    shown: Iterable[Row],
 ) -> str:
     if not title and table_id:
         title = f"Table {table_id}. {paper.table(table_id)['caption']}."
@@ -208,5 +238,7 @@ def _caption(
         what = f"a phantom in place of {data}"
     facts = [what, f"preset {run['preset']}", f"reading {run['reading']}"]
     facts += [f"seed {run['seed']}"] + (["partial data"] if partial else [])
-    note = "Brackets: 95 % interval over the test images of this one run."
-    return f"{escape(title)} Ours: {escape(', '.join(facts))}. {note}"
+    caption = f"{escape(title)} Ours: {escape(', '.join(facts))}."
+    if any(row["ci_low"] is not None for row in shown):
+        caption += " Brackets: 95 % interval over the test images of this one run."
+    return caption
