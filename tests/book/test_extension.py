@@ -70,6 +70,47 @@ def test_the_newest_complete_run_is_the_chapters_page(root, notebooks):
     assert "runs/05_pmsacl--a.ipynb" in pages["05_pmsacl.ipynb"]
 
 
+def test_a_stronger_run_is_the_chapters_page_before_a_newer_one(root, notebooks):
+    put(root / "book/runs/a.ipynb", notebooks.run(1, preset="standard"))
+    put(root / "book/runs/b.ipynb", notebooks.run(2, preset="quick"))
+
+    assert "book/runs/a.ipynb" in chapter_pages(root)["05_pmsacl.ipynb"]
+
+
+def test_a_chapters_page_says_what_the_strongest_evidence_says(root, notebooks):
+    """A recorded run stands above a quick one, whose page says its own below."""
+    rows = [notebooks.records.make_row(value=0.7)]
+    put(root / "out.ipynb", notebooks.run(1, rows=rows, preset="quick"))
+    keep(root, notebooks.records.make_record(seed=8, preset="standard"))
+
+    pages = chapter_pages(root)
+
+    first, _, second = pages["05_pmsacl.ipynb"].partition("What this run says")
+    assert "What this chapter says so far" in first
+    assert "preset standard" in first and "[recorded](../recorded.md)" in first
+    assert "AUROC of 0.990" in first and "AUROC of 0.700" in second
+    assert "Not run yet" not in first
+
+
+def test_what_a_record_holds_is_not_said_to_be_not_run(root, notebooks):
+    keep(root, notebooks.records.make_record(seed=8))
+
+    page = chapter_pages(root)["05_pmsacl.ipynb"]
+
+    assert "Not run yet" not in page and "No run to look at" in page
+
+
+def test_runs_of_one_design_are_pooled_when_the_book_is_built(root, notebooks):
+    """Whatever each of them said when it ended."""
+    for seed, value in ((0, 0.7), (1, 0.8)):
+        rows = [notebooks.records.make_row(value=value)]
+        put(root / f"book/runs/{seed}.ipynb", notebooks.run(seed, rows=rows))
+
+    said = chapter_pages(root)["05_pmsacl.ipynb"].partition("What this run says")[0]
+
+    assert "seeds 0, 1" in said and "AUROC of 0.750" in said
+
+
 def test_runs_without_a_result_never_become_the_chapters_page(root, notebooks):
     for name, notebook in {
         "failed": notebooks.failed(),

@@ -110,7 +110,7 @@ def test_part_all_has_the_ablation_and_the_robustness(executed):
             0,
             0.1,
         }
-        assert "Not run" not in text
+        assert "Not in this run" not in text
     else:
         assert components == {()}
         assert "-p part ablation" in text

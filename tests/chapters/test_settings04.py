@@ -13,8 +13,9 @@ from thesislib.datasets.bank import ImageBank
 from thesislib.errors import InputError
 from thesislib.pretrain import ccd
 from thesislib.pretrain.patches import on_patches
+from thesislib.report import text
+from thesislib.report.implemented import contrasts
 from thesislib.runs import parameters
-from thesislib.study.detection import Comparison
 from thesislib.training.loop import Loop
 
 DATASETS = get_args(Chapter04.model_fields["dataset"].annotation)
@@ -124,14 +125,14 @@ def test_small_images_and_liu_s_frames_have_a_global_model_alone():
         assert tuple(methods.network(run, main, "f-anogan").configs) == scales
 
 
-def test_the_comparisons_are_of_one_detector_each():
-    run = stub(preset="standard")
-    found = methods.comparisons(run)
+def test_the_contrasts_are_of_one_detector_each():
+    found = contrasts("04_ccd")
+    keys = {one.key for one in methods.methods(stub(preset="standard"))}
 
-    assert all(isinstance(one, Comparison) for one in found)
-    for one in found:
-        assert one.row.removeprefix("ccd-") in one.minus
-    assert {one.minus for one in found if one.declared} == {
+    for row, minus in found:
+        assert minus.endswith(row.removeprefix("ccd-"))
+        assert row in keys and (minus in keys or minus in text.DETECTORS)
+    assert {minus for (_, minus), declared in found.items() if declared} == {
         f"random-{detector}" for detector in settings.DETECTORS
     }
 

@@ -74,6 +74,12 @@ def test_the_best_floor_counts_and_labels_are_another_matter(made, loses):
     assert not any("No method" in one for one in others)
 
 
+def test_a_difference_alone_is_enough(made):
+    (one,) = said(made, [minus(made, OURS, FLOOR, -0.1)])
+
+    assert one.startswith("**PMSACL + PaDiM loses to the best naive floor (nearest")
+
+
 def test_a_declared_contrast_that_is_lost_comes_before_one_that_is_won(made):
     rows = [
         auroc(made, OURS, 0.80),
@@ -119,7 +125,7 @@ def test_lesions_that_an_untrained_encoder_finds_better_are_said(made):
     (first,) = said(made, rows)
 
     assert first == (
-        "**PMSACL + PaDiM loses to untrained encoder + PaDiM** in finding lesions: "
+        "In finding lesions **PMSACL + PaDiM loses to untrained encoder + PaDiM**: "
         "IoU 0.200 [0.196, 0.204] and 0.300 [0.296, 0.304]."
     )
     assert "finding" not in said(made, [*rows[:1], auroc(made, OURS, 0.8)])[0]

@@ -150,12 +150,14 @@ def chapter_pages(
         box = notebooks.not_run_box(chapter, others, says)
         yield f"chapters/{chapter}.ipynb", notebooks.source_page(source, box), None
     else:
+        first = [one.record["seal"] for design in evidence[:1] for one in design.runs]
+        if first != [top.record["seal"]]:
+            says += notebooks.says_box(top)
         page = notebooks.run_page(top, f"{says}\n{notebooks.run_box(top, others)}")
         yield f"chapters/{chapter}.ipynb", page, top
     for run in rest:
-        page = notebooks.run_page(
-            run, notebooks.run_box(run), title=run.title, suffix=f"--{run.slug}"
-        )
+        box = f"{notebooks.says_box(run)}\n{notebooks.run_box(run)}"
+        page = notebooks.run_page(run, box, title=run.title, suffix=f"--{run.slug}")
         yield f"chapters/runs/{chapter}--{run.slug}.ipynb", page, run
 
 

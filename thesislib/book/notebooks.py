@@ -296,6 +296,13 @@ def evidence_box(designs: Sequence[Design]) -> str:
     return box("important", "What this chapter says so far", body)
 
 
+def says_box(run: NotebookRun) -> str:
+    """What a run says by itself; nothing if it is no result."""
+    if run.state != COMPLETE:
+        return ""
+    return box("important", "What this run says", says.markdown(run.design))
+
+
 def described(design: Design) -> str:
     """A design's name, with the mark of recorded runs."""
     recorded = any(run.recorded for run in design.runs)
@@ -318,8 +325,6 @@ def run_box(run: NotebookRun, others: str = "") -> str:
             "**Stale**: the chapter has changed since; its present source may compute "
             "something else."
         )
-    if run.state == COMPLETE:
-        lines.append(f"**What this run says.**\n\n{says.markdown(run.design)}")
     kinds = {COMPLETE: "note", FAILED: "danger"}
     kind = "warning" if run.stale else kinds.get(run.state, "warning")
     body = "\n\n".join([*lines, f"Notebook: `{run.where}`"])

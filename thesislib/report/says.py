@@ -68,42 +68,43 @@ def _declared(design: Design, pairs: Iterable) -> Iterator[Sentence]:
 
 def _floors(design: Design, own: list[str]) -> Iterator[Sentence]:
     """The first method beside the best floor; others only where they lose to it."""
-    values = {row: _auroc(design, row) for row in _rows(design)}
-    values = {row: found.value for row, found in values.items() if found}
-    at_hand = [row for row in own if row in values]
-    naive = {
-        row: value
-        for row, value in values.items()
-        if row in text.FLOORS and row not in text.LABELLED
-    }
-    told = {row: values[row] for row in text.LABELLED[:-1] if row in values}
-    if not at_hand or not (naive or told):
-        return
+    found = {row: _to_floors(design, row) for row in own}
+    at_hand = [row for row in own if found[row]]
     tone = BEHIND
-    for floors, what in (
-        (naive, "the best naive floor"),
-        (told, "a floor with labels"),
-    ):
-        if not floors:
-            continue
-        floor = max(floors, key=floors.__getitem__)
-        for row in at_hand:
-            if found := _difference(design, row, floor):
+    for row in at_hand:
+        naive = [key for key in found[row] if key not in text.LABELLED]
+        told = [key for key in found[row] if key in text.LABELLED[:-1]]
+        main = row == at_hand[0]
+        for keys, what in (
+            (naive, "the best naive floor"),
+            (told if main else [], "a floor with labels"),
+        ):
+            if keys:
+                floor = min(keys, key=lambda key: found[row][key].value)
                 words = f"{what} ({text.FLOORS[floor]})"
-                one = _compared(design, found, row, floor, words)
-                first = row == at_hand[0] and floors is naive
-                tone = one.tone if first else tone
-                if first or one.tone in (LOSES, BEHIND):
+                one = _compared(design, found[row][floor], row, floor, words)
+                tone = one.tone if main and keys is naive else tone
+                if (main and keys is naive) or one.tone in (LOSES, BEHIND):
                     yield one
-    methods = {row: v for row, v in values.items() if row not in text.FLOORS}
-    best = max(methods, key=methods.__getitem__)
-    floor = max(naive, key=naive.__getitem__, default="")
-    if floor and methods[best] < naive[floor]:
-        yield Sentence(
-            tone,
-            f"**No method here** reaches the best naive floor: the best, {text.row(best)}, has "
-            f"{text.number(methods[best])}, the floor {text.number(naive[floor])}.",
-        )
+    values = {row: _auroc(design, row) for row in _rows(design)}
+    values = {row: one.value for row, one in values.items() if one}
+    floors = [row for row in values if row in text.FLOORS and row not in text.LABELLED]
+    methods = [row for row in values if row not in text.FLOORS]
+    if floors and methods and at_hand:
+        best, floor = max(methods, key=values.get), max(floors, key=values.get)
+        if values[best] < values[floor]:
+            yield Sentence(
+                tone,
+                "**No method here** reaches the best naive floor: the best, "
+                f"{text.row(best)}, has {text.number(values[best])}, the floor "
+                f"{text.number(values[floor])}.",
+            )
+
+
+def _to_floors(design: Design, row: str) -> dict[str, Result]:
+    """A method minus each floor at hand."""
+    differences = {floor: _difference(design, row, floor) for floor in text.FLOORS}
+    return {floor: one for floor, one in differences.items() if one is not None}
 
 
 def _places(design: Design, named: dict[tuple[str, str], bool]) -> Iterator[Sentence]:
@@ -129,7 +130,7 @@ def _places(design: Design, named: dict[tuple[str, str], bool]) -> Iterator[Sent
         )
         yield Sentence(
             tone,
-            f"{_verdict(tone, row, text.row(minus))} in finding lesions: {shown}.",
+            f"In finding lesions {_verdict(tone, row, text.row(minus))}: {shown}.",
         )
 
 

@@ -176,8 +176,8 @@ def _said(key: str, item: Any) -> str:
     words = key.replace("_", " ")
     if key in SHARES:
         return f"{100 * item:g} % {SHARES[key]}"
-    if key == "minus":
-        return f"minus {row(item)}"
+    if key in ("minus", "floor"):
+        return f"{'minus' if key == 'minus' else 'with'} {row(item)}"
     if key == "components":
         return " + ".join(COMPONENTS.get(one, one.removeprefix("l_")) for one in item)
     if isinstance(item, bool):

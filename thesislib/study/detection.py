@@ -1,11 +1,13 @@
 """The section on detection: rows of all methods on all tasks, tables and figures."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from typing import Any
 
 from thesislib import paper
 from thesislib.errors import InputError
 from thesislib.figures import curves, style
+from thesislib.metrics import image
 from thesislib.metrics.image import Estimate
 from thesislib.metrics.seeds import holm
 from thesislib.report import text
@@ -65,7 +67,13 @@ def rows(
     return found
 
 
-def table(run, methods: Sequence[Method], table_id: str | None, title: str) -> str:
+def table(
+    run,
+    methods: Sequence[Method],
+    table_id: str | None,
+    title: str,
+    task: Task = WHOLE,
+) -> str:
     """Image metrics of every method beside a published table's.
 
     A row that another table prints, and this one does not, is a row of ours here.
@@ -80,7 +88,7 @@ def table(run, methods: Sequence[Method], table_id: str | None, title: str) -> s
             here = units.printed_in(table_id, row["row"], row["setting"])
             lines.append(row if here else {**row, "table": None, "setting": {}})
     dataset = run.parameters.dataset
-    return beside(
+    html = beside(
         lines,
         table_id,
         metrics=[units.as_printed(table_id, m, dataset) for m in IMAGE.metrics],
@@ -88,6 +96,21 @@ def table(run, methods: Sequence[Method], table_id: str | None, title: str) -> s
         every=table_id is not None,
         partial=run.located.partial,
         title="" if table_id else title,
+    )
+    return html + _at_the_median(run, methods[0], task)
+
+
+def _at_the_median(run, method: Method, task: Task) -> str:
+    """One threshold for the table above and for the pictures below."""
+    scores, labels = detect(run, method, task).scores, data_of(run, task).test_labels
+    value = threshold(run, scores, task)
+    shares = image.confusion(labels, scores, value)
+    return (
+        "<p>Sensitivity, specificity and accuracy are means over 20 thresholds, "
+        "without the images that chose them. The median of these for "
+        f"{escape(method.label)} is {value:.4g}: there histogram, decisions and "
+        "explorer begin, and over <em>all</em> test images its sensitivity is "
+        f"{shares['sensitivity']:.3f}, its specificity {shares['specificity']:.3f}.</p>"
     )
 
 

@@ -51,7 +51,7 @@ def not_run(what: str, why: str) -> str:
         what: The part, a phrase.
         why: Trusted HTML: who leaves it out, and what would run it.
     """
-    return f"<p><em>Not run</em>: {escape(what)}{why}</p>"
+    return f"<p><em>Not in this run</em>: {escape(what)}{why}</p>"
 
 
 def left_out_by_preset(run) -> str:

@@ -8,6 +8,9 @@ import torch
 
 from thesislib.figures import curves, embedding, explorer, panels
 from thesislib.figures import one_class as figures
+from thesislib.report import says as sentences
+from thesislib.report.designs import Design
+from thesislib.report.records import Run
 from thesislib.study.encoders import Encoder, features, in_colour, trained
 from thesislib.study.html import not_run
 from thesislib.study.localisation import SCALES
@@ -306,8 +309,12 @@ def gallery(
     ).data
 
 
-def explore(run, method: Method, task: Task = WHOLE):
-    """The explorer: a threshold to move, images to choose, without a kernel."""
+def explore(run, method: Method, task: Task = WHOLE, at: float | None = None):
+    """The explorer: a threshold to move, images to choose, without a kernel.
+
+    Args:
+        at: Threshold at the start, that of the table; None: the median of the draws.
+    """
     found, data = detect(run, method, task), data_of(run, task)
     shown = found.shown
     return explorer.explorer_html(
@@ -317,7 +324,7 @@ def explore(run, method: Method, task: Task = WHOLE):
         data.test_labels[shown],
         found.scores[shown],
         [data.test_ids[index] for index in shown],
-        threshold(run, found.scores, task),
+        threshold(run, found.scores, task) if at is None else at,
         found.ends[found.scale],
         kinds=[data.test_kinds[index] for index in shown],
         all_labels=data.test_labels,
@@ -368,6 +375,12 @@ def score_terms(
     fig = figures.score_terms(data_of(run, task).test_labels, drawn)
     alt = f"{' against '.join(terms.values())} for every test image."
     return run.figure(fig, "terms", alt=alt, caption=caption)
+
+
+def says(run) -> str:
+    """What the rows of this run say so far, as Markdown: a loss before a gain."""
+    record = {"seal": "", **run.record, "rows": run.rows}
+    return sentences.markdown(Design([Run(record=record, where="this run")]))
 
 
 def left_out(run, fields: Mapping[str, str], why: str) -> list[str]:

@@ -98,7 +98,7 @@ def compare(
     }
     values = [estimate.value for estimate in found.values()]
     drawn = {
-        "ours_label": "ours, PaDiM, 95 % interval",
+        "ours_label": "ours, 95 % interval",
         "published_label": published.label,
     }
     known, intervals = published.values, units.intervals(found.values())
@@ -280,7 +280,8 @@ def sweep(
     figure = run.figure(
         figures.robustness(of_methods),
         "robustness",
-        alt="AUROC of IGD and Deep SVDD against size and contamination of training.",
+        alt=f"AUROC of {', '.join(of_methods)} against size and contamination of "
+        "training.",
         caption="Contaminated (left) and small (right) training sets, as Figure 6.1.",
     )
     keys = {method.label: method.key for method in methods}

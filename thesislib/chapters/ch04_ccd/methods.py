@@ -101,7 +101,7 @@ def printed_table(run) -> str:
     if (table := settings.DETECTION_TABLE.get(dataset)) is None:
         return "<p>Table 4.3 does not print this dataset.</p>"
     if not any(r["table"] == table for r in run.rows):
-        return "<p><em>Not run</em>: this run has no row that Table 4.3 prints.</p>"
+        return "<p><em>Not in this run</em>: it has no row that Table 4.3 prints.</p>"
     metrics, partial = (f"auc@{dataset}",), run.located.partial
     return beside(run.rows, table, metrics=metrics, every=True, partial=partial)
 

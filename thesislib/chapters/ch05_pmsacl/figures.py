@@ -8,6 +8,7 @@ import torch
 from thesislib.augment.medmix import medmix
 from thesislib.augment.strong import STRONG, strong_augmentation
 from thesislib.chapters.ch05_pmsacl import methods
+from thesislib.chapters.ch05_pmsacl.settings import Chapter05
 from thesislib.figures import curves, panels
 from thesislib.nn.pretext import NUM_DIRECTIONS
 from thesislib.study import pictures
@@ -25,6 +26,20 @@ def describe(run) -> str:
         f"{images.image_size} px, ResNet-18 of base width {config.base_width}, "
         f"{steps_of(config, len(images)):,} steps of {config.batch_size} images, each "
         f"in {config.num_classes} classes and two views",
+    )
+
+
+def schedule(run) -> str:
+    """How long this run trains, beside what is said of the text to the letter."""
+    config, preset = run.configs["pmsacl"], run.parameters.preset
+    steps = steps_of(config, len(run.data.train))
+    words = f"Preset `{preset}`: {steps:,} steps of {config.batch_size} images"
+    if preset == "paper":
+        return f"{words}, the thesis's own schedule where nothing is overridden."
+    whole = Chapter05(preset="paper").configs()["pmsacl"]
+    return (
+        f"{words}; the thesis has {whole.epochs:,} epochs. What stands "
+        "[below](#why-the-literal-recipe-fails) on the letter is said of so many steps."
     )
 
 

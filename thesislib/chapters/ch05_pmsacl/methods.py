@@ -23,6 +23,7 @@ from thesislib.study.detectors import Network
 from thesislib.study.encoders import Encoder, chosen_of, compared, encoder_of
 from thesislib.study.method import Method, added
 from thesislib.study.variants import Published, Variant, changed, compare, components
+from thesislib.training.schedule import steps_of
 
 SCALES = ("igd", "local")
 PMSACL, PMSACL_IGD = "pmsacl-padim", "pmsacl-igd"
@@ -212,8 +213,10 @@ def diagnosis(run) -> list[Variant]:
 
 def diagnosis_table(run) -> str:
     """What becomes of the literal recipe, one change at a time."""
-    title, variants = "Variants of the recipe at equal steps", diagnosis(run)
-    html = compare(run, variants, "variant", title)
+    config, variants = run.configs["pmsacl"], diagnosis(run)
+    steps = steps_of(config, len(run.data.train))
+    how = f"{steps:,} steps of {config.batch_size} images, preset {run.parameters.preset}"
+    html = compare(run, variants, "variant", f"Variants of the recipe, each {how}")
     if len(variants) < 2:
         return html
     return html + floors.followed(run, [v.as_row("variant") for v in variants])

@@ -79,6 +79,11 @@ def at_one_half(run) -> str:
     )
 
 
+def threshold_of(run) -> float | None:
+    """The score at which the tables of this dataset judge; None: chosen on images."""
+    return accuracy.SCORE_THRESHOLD if run.parameters.dataset == "mvtec" else None
+
+
 def score_words(run) -> str:
     """What the score is a sum or a mean of in this run, and how far it can go."""
     config, number = run.configs["igd"], len(settings.scales(run))

@@ -150,6 +150,16 @@ def reconstructions(run):
     )
 
 
+def maps(run):
+    """The maps of IGD, of each scale where there are two."""
+    caption = "Maps of Eq. (6.29), of the global model"
+    if len(settings.scales(run)) > 1:
+        caption = "Maps of Eqs. (6.28) and (6.29), of each scale and of both"
+    caption += ", one colour scale for all images."
+    igd, task = methods.method(run, "igd"), first_task(run)
+    return pictures.scale_heatmaps(run, igd, caption, task)
+
+
 @torch.no_grad()
 def interpolated(run, task: Task, number: int = 9) -> tuple[np.ndarray, np.ndarray]:
     """Images decoded between two normal test images, $\\hat{x}_\\alpha$ of Eq. (6.9).

@@ -123,7 +123,7 @@ def robust(run) -> tuple[list[Method], dict[str, Sequence[float]]]:
 def main_table(run, rows: Sequence[Method], tasks: Sequence[Task], found: Found) -> str:
     """Every method's mean beside Table 6.1's, then class by class."""
     if not tasks[0].name:
-        return detection.table(run, rows, None, "Image metrics of this run.")
+        return detection.table(run, rows, None, "Image metrics of this run.", tasks[0])
     mean, of_class = (
         tables.get(run.parameters.dataset)
         for tables in (settings.MEAN_TABLE, settings.CLASS_TABLE)
