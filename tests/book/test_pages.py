@@ -1,12 +1,15 @@
 import re
+from pathlib import Path
 
 import pytest
 
 from thesislib import paper
 from thesislib.book import pages as book_pages
-from thesislib.report import ledger
+from thesislib.report import findings, ledger
 from thesislib.report.claims import judge_all
 from thesislib.report.implemented import counterpart
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def pages(made, records, links=None):
@@ -281,3 +284,11 @@ def test_the_index_says_where_each_chapter_stands(made):
     assert "a phantom" in of[link] and "loses to class term only" in of[link]
     assert ">not run</span>" in of["Chapter 6: IGD"]
     assert ">not implemented</span>" in of["Chapter 7: MemMC-MAE"]
+
+
+def test_how_to_read_defines_every_state():
+    page = (ROOT / "book" / "how_to_read.md").read_text(encoding="utf-8")
+
+    for state in (*ledger.VERDICTS, *ledger.OTHERS, *findings.WORST_FIRST):
+        assert f"*{state}*" in page, state
+    assert "*holds in 1 of 8*" in page

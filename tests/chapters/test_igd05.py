@@ -149,3 +149,17 @@ def test_images_without_room_for_pairs_are_refused_in_one_sentence(start):
     with pytest.raises(InputError, match=r"patch_size must lie in 4\.\.24 for pairs"):
         main = chapter05.encoders(run)["pmsacl"]
         chapter05.igd(run, main).model(run, WHOLE, "local")
+
+
+@pytest.mark.parametrize(("size", "says"), [(64, "both scales"), (32, "global model")])
+def test_a_caption_speaks_of_local_maps_only_where_there_are_some(start, size, says):
+    run = start({"data.image_size": size}, dataset="covidx")
+    (method,) = (m for m in chapter05.methods(run) if m.key == chapter05.PMSACL_IGD)
+    seen = []
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures.pictures, "of_added", lambda run: "")
+        patch.setattr(figures.pictures, "heatmaps", lambda *a: seen.append(a) or "")
+        figures.igd_heatmaps(run, method)
+
+    assert says in seen[0][2]

@@ -329,6 +329,28 @@ def test_only_mvtec_is_judged_at_a_fixed_score(start, guessing):
     assert run.rows == []
 
 
+def test_the_explorer_begins_where_the_tables_judge(start, industrial):
+    """At 0.5 on MVTec AD, elsewhere at the median of the draws."""
+    mvtec = start(TINY, dataset="mvtec", source="real", data_root=str(industrial))
+
+    assert accuracy.threshold_of(mvtec) == 0.5
+    assert accuracy.threshold_of(start(TINY, classes=["0"])) is None
+
+
+@pytest.mark.parametrize(
+    ("dataset", "says"),
+    [("fmnist", "of the global model"), ("chestxray", "of each scale")],
+)
+def test_a_caption_speaks_of_each_scale_only_where_there_are_two(
+    start, monkeypatch, dataset, says
+):
+    given = {"classes": ["0"]} if dataset == "fmnist" else {}
+    run = start(TINY, dataset=dataset, **given)
+    monkeypatch.setattr(pictures, "scale_heatmaps", lambda run, igd, said, task: said)
+
+    assert says in figures.maps(run)
+
+
 @pytest.mark.parametrize("reading", ["steady", "code"])
 def test_only_the_code_takes_the_mean_of_both_scales(start, reading):
     """Its score is then a weighted mean of four terms; printed is their sum."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from thesislib import paper
 from thesislib.report import text
+from thesislib.report.designs import Result
 from thesislib.report.ledger import Entry, Ledger, build
 
 
@@ -39,10 +40,10 @@ def lines(ledger: Ledger, entries: Sequence[Entry], every: bool) -> Iterator[str
     body = [
         (
             entry.cell.table,
-            entry.cell.method,
+            text.line(entry.cell),
             text.metric(entry.cell.metric),
             text.published(entry.cell),
-            text.value(entry.results[0]) if entry.results else "",
+            _ours(entry.results[0]) if entry.results else "",
             text.interval(entry.results[0]) if entry.results else "",
             _status(entry),
         )
@@ -66,6 +67,11 @@ def lines(ledger: Ledger, entries: Sequence[Entry], every: bool) -> Iterator[str
         yield f"not run: {command}"
     for problem in ledger.problems:
         yield f"note: {problem}"
+
+
+def _ours(result: Result) -> str:
+    """Our number, and of what it is."""
+    return text.value(result) + (f" ({result.mark})" if result.mark else "")
 
 
 def _status(entry: Entry) -> str:

@@ -14,6 +14,7 @@ from thesislib.nn.pretext import NUM_DIRECTIONS
 from thesislib.study import pictures
 from thesislib.study.encoders import trained
 from thesislib.study.html import not_run
+from thesislib.study.method import Method
 from thesislib.training import seeding
 from thesislib.training.schedule import steps_of
 
@@ -97,6 +98,15 @@ def patch_losses(run) -> str:
         f"patches of {config.patch_size} px, {steps:,} steps of {config.batch_size}.",
     )
     return figure.data
+
+
+def igd_heatmaps(run, method: Method | None) -> str:
+    """Maps of IGD, of both scales where it has two, and of added methods, as HTML."""
+    what = "as Figures 5.3 and 5.4, Eq. (6.29), the global model alone"
+    if method is not None and len(methods.igd(run, method.encoder).configs) > 1:
+        what = "as Figures 5.3 and 5.4, Eq. (6.28), both scales added"
+    drawn = pictures.heatmaps(run, method, what, "heatmaps-igd")
+    return drawn + pictures.of_added(run)
 
 
 def medmix_examples(run, num_images: int):
