@@ -293,14 +293,15 @@ def evidence_box(designs: Sequence[Design]) -> str:
         seen.add(place)
     more = "\n\nOn other data, or of other parts:\n\n" + "\n".join(lines)
     body = f"{described(first)}.\n\n{says.markdown(first)}{more if lines else ''}"
-    return box("important", "What this chapter says so far", body)
+    return box("note", "What this chapter says so far", body)
 
 
 def says_box(run: NotebookRun) -> str:
     """What a run says by itself; nothing if it is no result."""
     if run.state != COMPLETE:
         return ""
-    return box("important", "What this run says", says.markdown(run.design))
+    body = f"{described(run.design)}.\n\n{says.markdown(run.design)}"
+    return box("note", "What this run says", body)
 
 
 def described(design: Design) -> str:

@@ -317,7 +317,7 @@ class _Made:
 
 def _number(result: Result) -> str:
     """Our number with its interval and its mark."""
-    mark = f'<br><span class="thesis-mark">{result.mark}</span>' if result.mark else ""
+    mark = f'<span class="thesis-mark">{result.mark}</span>' if result.mark else ""
     return f"{text.value(result)}<small>{text.interval(result)}</small>{mark}"
 
 
@@ -375,7 +375,8 @@ def claims_page(judged: Iterable[Judged]) -> str:
         "*In print* says whether the text agrees with its own tables; *here* what our "
         "rows say. Anything but *not implemented* is judged by a tested function over "
         "ledger rows; claims about protocols and settings are judged from what the "
-        "runs state of themselves.\n",
+        "runs state of themselves. [How to read](../how_to_read.md#claims) defines the "
+        "states.\n",
         STYLE,
     ]
     for chapter in dict.fromkeys(one.claim["chapter"] for one in judged):

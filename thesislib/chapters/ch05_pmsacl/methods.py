@@ -215,7 +215,9 @@ def diagnosis_table(run) -> str:
     """What becomes of the literal recipe, one change at a time."""
     config, variants = run.configs["pmsacl"], diagnosis(run)
     steps = steps_of(config, len(run.data.train))
-    how = f"{steps:,} steps of {config.batch_size} images, preset {run.parameters.preset}"
+    how = (
+        f"{steps:,} steps of {config.batch_size} images, preset {run.parameters.preset}"
+    )
     html = compare(run, variants, "variant", f"Variants of the recipe, each {how}")
     if len(variants) < 2:
         return html
