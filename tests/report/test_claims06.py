@@ -196,10 +196,8 @@ def test_the_thesiss_datasets_come_before_others(made, claim):
     found = judged(made, full_rows(good), *elsewhere)[claim]
 
     assert found.finding.state == "holds" and found.finding.notes == ()
-    assert (
-        judged(made, [], *elsewhere, seeds=0)[claim].state
-        == "indicative on real data: fails"
-    )
+    alone = judged(made, [], *elsewhere, seeds=0)[claim]
+    assert alone.state.startswith("indicative on real data: fails")
 
 
 @pytest.mark.parametrize("claim", STUDIES)
