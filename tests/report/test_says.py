@@ -201,3 +201,18 @@ def test_an_ablation_won_by_a_part_is_a_loss(made):
     assert first.startswith(
         "**PMSACL + PaDiM loses to itself with contrast (5.4) alone**"
     )
+
+
+def test_a_variant_that_does_better_is_a_loss_and_others_are_left_out(made):
+    rows = [auroc(made, OURS, 0.7)] + [
+        auroc(made, OURS, value, setting={kind: name})
+        for kind, name, value in (
+            ("variant", "the-text-to-the-letter", 0.8),
+            ("variant", "staged", 0.7),
+            ("strong", "cutout", 0.6),
+        )
+    ]
+
+    (only,) = said(made, rows, seeds=3)
+
+    assert "loses to itself with the-text-to-the-letter**: AUROC 0.700 and 0.8" in only

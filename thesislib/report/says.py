@@ -1,10 +1,11 @@
 """What a run, or its siblings over seeds, say: sentences from rows, losses first.
 
 Each difference that the chapter declares, its method beside the best naive floor,
-where it finds lesions worse than on an untrained encoder, what becomes of it on small
-and contaminated training sets. A difference is the run's own paired one where it
-states one. That a method loses or leads is said of 95 % intervals that leave zero
-out; where it is behind or ahead by its value alone, that is not for certain.
+where it finds lesions worse than on an untrained encoder, variants of it that do
+better, what becomes of it on small and contaminated training sets. A difference is the
+run's own paired one where it states one. That a method loses or leads is said of 95 %
+intervals that leave zero out; where it is behind or ahead by its value alone, that is
+not for certain.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,6 +15,7 @@ from typing import Any
 from thesislib.report import text
 from thesislib.report.designs import Design, Result
 from thesislib.report.implemented import contrasts
+from thesislib.runs.record import quantity
 
 LOSES, BEHIND, BEFORE, LEADS, PLAIN = range(5)  # in the order in which they are said
 VERDICTS = {
@@ -23,6 +25,7 @@ VERDICTS = {
     LEADS: "{} leads {}",
 }
 PLACES = ("iou", "dice", "pro")  # of lesions
+VARIED = {"components", "variant", "strong", "num_classes", "batch_size"}  # settings
 CLEAN = {"train_fraction": 1.0, "contamination": 0.0}
 HARDEST = {"train_fraction": min, "contamination": max}
 
@@ -43,7 +46,7 @@ def say(design: Design) -> list[Sentence]:
         *_floors(design, list(dict.fromkeys(row for row, _ in named))),
         *_places(design, named),
         *_trainings(design, named),
-        *_components(design),
+        *_variants(design),
     ]
     if not found:
         found = list(_plain(design))
@@ -162,28 +165,31 @@ def _trainings(design: Design, named: dict) -> Iterator[Sentence]:
                 )
 
 
-def _components(design: Design) -> Iterator[Sentence]:
-    """An ablation in which the method with all its parts is not the best."""
-    found: dict[str, list[tuple[int, Any, Result]]] = {}
+def _variants(design: Design) -> Iterator[Sentence]:
+    """Variants and ablations in which something else than the method itself is best."""
+    found: dict[tuple[str, str, str], list[Any]] = {}
     for key, stated in design.rows.items():
         row = stated[0][1]
-        parts = row["setting"].get("components")
-        if parts and row["metric"].partition("@")[2].partition("/")[2] in ("", "mean"):
-            name = f"{row['row']} {row['metric'].partition('@')[0]}"
-            found.setdefault(name, []).append((len(parts), key, design.result(key)))
-    for name, variants in found.items():
-        _, whole, mine = max(variants, key=lambda one: one[0])
-        _, other, best = max(variants, key=lambda one: one[2].value)
-        if best.value > mine.value and (one := design.difference(whole, other)):
-            row, metric = name.split()
-            left = text.setting(design.rows[other][0][1]["setting"])
-            tone = _tone(one)
-            yield Sentence(
-                tone,
-                f"{_verdict(tone, row, f'itself with {left} alone')}: "
-                f"{text.metric(metric)} {text.number(mine.value)} and "
-                f"{text.number(best.value)}, difference {_signed(one)}.",
-            )
+        name, _, where = row["metric"].partition("@")
+        if quantity(name) == "auc" and where.partition("/")[2] in ("", "mean"):
+            for kind in VARIED & row["setting"].keys():
+                found.setdefault((row["row"], name, kind), []).append(key)
+    for (row, metric, kind), keys in sorted(found.items()):
+        values = {key: design.rows[key][0][1]["setting"][kind] for key in keys}
+        whole = _key(design, row, metric, {})
+        if kind == "components":  # all of them are the method
+            whole = max(keys, key=lambda key: len(values[key]))
+        results = {key: design.result(key) for key in {whole, *keys} - {None}}
+        best = max(keys, key=lambda key: results[key].value)
+        if whole is None or results[best].value <= results[whole].value:
+            continue
+        if one := design.difference(whole, best):
+            other = text.setting({kind: values[best]})
+            other = f"itself with {other}{' alone' * (kind == 'components')}"
+            shown = " and ".join(text.number(results[k].value) for k in (whole, best))
+            words = f"{_verdict(_tone(one), row, other)}: {text.metric(metric)} "
+            words += f"{shown}, difference {_signed(one)}."
+            yield Sentence(_tone(one), words)
 
 
 def _plain(design: Design) -> Iterator[Sentence]:
