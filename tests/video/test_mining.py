@@ -16,6 +16,7 @@ def test_the_median_takes_half_of_a_video_for_abnormal_whatever_its_scores():
 
     assert mining.binarise(scores, None).sum(dim=1).tolist() == [16] * 5
     assert mining.binarise(torch.rand(5, 7), None).sum(dim=1).tolist() == [3] * 5
+    assert not mining.binarise(torch.ones(2, 6), None).any()
     assert not mining.binarise(scores, 0.5).any()
     assert mining.binarise(torch.tensor([0.5, 0.51]), 0.5).tolist() == [False, True]
 

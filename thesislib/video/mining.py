@@ -54,11 +54,9 @@ def binarise(scores: Tensor, epsilon: float | None) -> Tensor:
     With None each video's median is its threshold, as in the program: half of every
     abnormal video is then taken for abnormal, whatever its scores.
     """
-    if epsilon is None:
-        ordered = scores.sort(dim=-1).values
-        middle = scores.shape[-1] - 1
-        lower, upper = ordered[..., middle // 2], ordered[..., (middle + 1) // 2]
-        return scores > (lower + upper)[..., None] / 2
+    if epsilon is None:  # the lower of two medians: nothing lies between them
+        middle = (scores.shape[-1] - 1) // 2
+        epsilon = scores.sort(dim=-1).values[..., middle, None]
     return scores > epsilon
 
 
