@@ -240,3 +240,12 @@ def test_a_title_tells_runs_of_other_parts_and_starts_apart(notebooks, made):
     assert title(part="main", start="scratch") == title()
     assert ", robustness, seed" in title(part="robustness")
     assert ", simclr, seed" in title(start="simclr")
+
+
+def test_folders_of_ones_own_are_told_apart(notebooks):
+    record = notebooks.records.make_record(dataset="folder")
+    record["parameters"]["resolved"]["data_root"] = "scans"
+    run = run_of(notebooks.run(record=sealed(record)))
+
+    assert run.title == "own images (scans), paper, seed 0"
+    assert run.design.name.startswith("own images (scans), real data, preset paper")

@@ -463,3 +463,15 @@ def test_the_commands_of_chapter_6_are_ones_that_it_takes():
         if found is not None and found.chapter == "06_igd":
             given = {"dataset": found.dataset, "preset": "paper", "source": "real"}
             Chapter06(**given, **dict(found.parameters))
+
+
+def test_the_terminal_names_settings_and_parts_too(made):
+    start = {"pretrain": "imagenet"}
+    row = {"table": "6.1", "row": "igd", "setting": start}
+    rows = [("auc@fmnist", 0.93, row), ("auc@fmnist/0", 0.9, row | {"table": "A.3"})]
+    built = of_chapter_6(made, rows, "fmnist")
+
+    shown = "\n".join(listing.lines(built, built.entries, every=False))
+
+    assert "(1 of 10 classes)" in shown
+    assert "DSVDD (10 % of the training set abnormal)" in shown

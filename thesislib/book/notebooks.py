@@ -78,7 +78,7 @@ class NotebookRun:
             title = f"Run {PurePosixPath(self.where).stem}"
         else:
             source = self.record["dataset"]["source"]
-            data = text.DATASETS.get(found["dataset"], found["dataset"])
+            data = text.data(found["dataset"], found.get("data_root", ""))
             mark = " (phantom)" if source == "phantom" else ""
             others = {"part": "main", "start": "scratch"}  # said unless it is this
             told = [
@@ -288,7 +288,7 @@ def evidence_box(designs: Sequence[Design]) -> str:
         return ""
     first, lines, seen = designs[0], [], set()
     for design in designs:
-        if (place := (design.dataset, design.part)) not in seen and design is not first:
+        if (place := (design.data, design.part)) not in seen and design is not first:
             lines.append(f"- {described(design)}: {says.say(design)[0].words}")
         seen.add(place)
     more = "\n\nOn other data, or of other parts:\n\n" + "\n".join(lines)

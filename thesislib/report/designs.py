@@ -138,11 +138,15 @@ class Design:
         return _few_classes(self.runs[0])
 
     @property
+    def data(self) -> str:
+        return text.data(self.dataset, self.runs[0].resolved.get("data_root", ""))
+
+    @property
     def how(self) -> str:
         """`Fashion-MNIST, real data, preset standard, reading steady`."""
         first, start = self.runs[0], self.runs[0].resolved.get("start", "scratch")
         what = "a phantom" if first.source == "phantom" else "real data"
-        words = [text.DATASETS.get(self.dataset, self.dataset), what]
+        words = [self.data, what]
         words += [
             word for word in (first.partial and "partial", self.few_classes) if word
         ]

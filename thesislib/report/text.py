@@ -114,6 +114,12 @@ FIXED_THRESHOLD = {"mvtec": "0.5"}  # Section 6.4.2; elsewhere it is chosen on i
 SOURCES = {"thesis": "thesis", "msacl": "MSACL preprint", "salad": "SALAD paper"}
 
 
+def data(dataset: str, root: str = "") -> str:
+    """What to call a dataset; of one's own images by their folder, too."""
+    own = f" ({root})" if dataset == "folder" and root else ""
+    return DATASETS.get(dataset, dataset) + own
+
+
 def number(value: float | None, decimals: int = 3) -> str:
     return "–" if value is None else f"{value:.{decimals}f}"
 
