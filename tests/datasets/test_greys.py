@@ -217,6 +217,17 @@ def test_twelve_bits_that_a_tiff_declares_are_believed(tmp_path):
     assert _ends(facts) == (0, 4_095)
 
 
+@pytest.mark.parametrize(("largest", "white"), [(4_095, 4_095), (1_000, 1_000)])
+def test_the_largest_value_that_a_pgm_declares_is_white(largest, white, tmp_path):
+    values = np.array([[0, white // 2], [white // 4, 0]], dtype=">u2")
+    (tmp_path / "a.pgm").write_bytes(f"P5 2 2 {largest}\n".encode() + values.tobytes())
+
+    facts = decode.examine(tmp_path / "a.pgm")
+    image, _ = decode.read_image(tmp_path / "a.pgm", 2, greys=decide([facts]))
+
+    np.testing.assert_allclose(image[0], values / white * 255, atol=1)
+
+
 def _deep_colours(path, colours):
     """Write colours (H, W, 3), 16 bits, as a PNG, which Pillow cannot."""
     height, width, _ = colours.shape

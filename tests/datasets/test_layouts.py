@@ -1,5 +1,7 @@
 """Folders that are not quite as expected: read as what they plainly are, or named."""
 
+import os
+
 import pytest
 
 from thesislib.datasets import check, registry
@@ -149,6 +151,16 @@ def test_a_link_that_leads_nowhere_is_named_and_can_be_skipped(own):
 
     assert located.provenance["skipped"] == ["normal/gone.png (a broken link)"]
     assert sum(located.counts.values()) == 6
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes")
+def test_a_pipe_is_not_waited_for(own):
+    folder = own(normal=4, abnormal=2)
+    os.mkfifo(folder / "normal/pipe.png")
+    os.mkfifo(folder / "normal/pipe")
+
+    with pytest.raises(InputError, match=r"2 file.*normal/pipe \(no regular file\)"):
+        _find(folder)
 
 
 def test_a_file_that_vanishes_while_it_is_read_is_one_sentence(own, monkeypatch):

@@ -43,12 +43,13 @@ def examine(path: Path) -> Facts:
         with path.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
             facts = Facts(image.mode, image.format, image.size, _frames(image))
             stored = "".join(str(tile[3]) for tile in image.tile)  # ('RGB;16B', ...)
+            codecs = {tile[0] for tile in image.tile}
             declared = image.tag_v2.get(_BITS, ()) if image.format == "TIFF" else ()
             if image.mode in ("I", "F") or _is_deep(image):
                 values = _finite(np.asarray(image))
                 low, high = float(values.min()), float(values.max())
                 bits = declared[0] if declared and declared[0] not in (16, 32) else 0
-                if image.format == "PPM" and image.tile[0][0] != "raw":
+                if image.format == "PPM" and codecs != {"raw"}:
                     bits = 16  # Pillow spread what the file declares over 16 bits
                 whole = bool(image.mode != "F")
                 return facts._replace(low=low, high=high, whole=whole, bits=bits)

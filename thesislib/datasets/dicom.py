@@ -41,7 +41,7 @@ def is_dicom(path: Path) -> bool:
     A name with the ending of another picture is believed; else the ending says
     nothing, since many archives name files by their UID, "1.2.840.113619.2.55".
     """
-    if path.suffix.lower() in ENDINGS:
+    if path.suffix.lower() in ENDINGS or not path.is_file():
         return False
     try:
         with path.open("rb") as file:

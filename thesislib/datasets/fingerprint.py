@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import stat
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -35,16 +36,20 @@ def hash_files(
     stats, problems = {}, {}
     for path in paths:
         try:
-            stats[path] = path.stat()
+            found = path.stat()
+            if stat.S_ISREG(found.st_mode):
+                stats[path] = found
+            else:  # a pipe would be waited for
+                problems[path] = "no regular file"
         except OSError as error:
             broken = path.is_symlink() and not path.exists()
             problems[path] = "a broken link" if broken else error.strerror
     book = cache / "hashes" / f"{_book_name(paths)}.json"
     known = _read_book(book)
     hashes, unread = {}, []
-    for path, stat in stats.items():
+    for path, about in stats.items():
         size, mtime, digest = known.get(str(path), (None, None, None))
-        if (size, mtime) == (stat.st_size, stat.st_mtime_ns):
+        if (size, mtime) == (about.st_size, about.st_mtime_ns):
             hashes[path] = digest
         else:
             unread.append(path)
