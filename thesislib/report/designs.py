@@ -128,9 +128,9 @@ class Design:
 
     @property
     def part(self) -> str:
-        """Part of the chapter that was run, "" for its main part."""
+        """Part of the chapter that was run, "" for its main part or all of it."""
         part = str(self.runs[0].resolved.get("part", "main"))
-        return "" if part == "main" else part
+        return "" if part in ("main", "all") else part
 
     @property
     def few_classes(self) -> str:
