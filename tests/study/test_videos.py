@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from tests.datasets.videos import layouts
 from thesislib import runs
 from thesislib.chapters.ch08_rtfm.settings import Chapter08
 from thesislib.errors import InputError
 from thesislib.metrics.video import frame_scores
 from thesislib.runs import verification
 from thesislib.study import videos
-from thesislib.study.video_task import VideoTask, videos_of
+from thesislib.study.video_task import VideoTask, tasks, videos_of
 from thesislib.video import rtfm
 
 TINY = {
@@ -31,8 +32,9 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def start(request):
-    def opened():
-        run = runs.start(Chapter08, {"source": "phantom", "overrides": TINY})
+    def opened(**given):
+        given = {"source": "phantom", "overrides": TINY} | given
+        run = runs.start(Chapter08, given)
         request.addfinalizer(run.close)
         return run
 
@@ -94,10 +96,10 @@ def test_over_draws_there_is_each_and_their_mean(start):
     training = [run.data.ids[v] for kind in (0, 1) for v in run.data.train(kind)]
     draws = tuple(frozenset(training) - {training[d]} for d in range(5))
     run.data = replace(run.data, draws=draws)
-    tasks = [VideoTask(draw=draw) for draw in range(5)]
+    of_draws = [VideoTask(draw=draw) for draw in range(5)]
     method, other = methods(run)[2], videos.floors(run)[1]
-    found = videos.rows(run, [method], tasks)[method.stage]
-    minus = videos.contrast(run, method, other, tasks)["auc"]
+    found = videos.rows(run, [method], of_draws)[method.stage]
+    minus = videos.contrast(run, method, other, of_draws)["auc"]
     aucs = [row for row in run.rows if row["metric"] == "auc"]
     run.finish([(None, "logistic-videos")])
     (finding,) = verification.verify([run.folder])
@@ -109,7 +111,7 @@ def test_over_draws_there_is_each_and_their_mean(start):
     assert [row["setting"].get("draw") for row in differences] == [*range(5), None]
     mean = np.mean([row["value"] for row in differences[:5]])
     assert minus.difference == differences[5]["value"] == pytest.approx(mean)
-    assert len(videos_of(run, tasks[0]).test) == 7
+    assert len(videos_of(run, of_draws[0]).test) == 7
     assert finding.kind == "agrees"
     assert f"{len(run.rows)} of {len(run.rows)} rows" in finding.text
 
@@ -139,3 +141,24 @@ def test_a_variant_that_changes_nothing_is_the_method_itself(start):
     assert (same.stage, same.setting) == (own.stage, {"k": 3})
     assert (other.stage, other.setting) == ("rtfm/k-6", {"k": 6})
     assert (other.config.k, other.key) == (6, "rtfm")
+
+
+FEW_STEPS = {key: value for key, value in TINY.items() if "data" not in key}
+
+
+@pytest.mark.parametrize("dataset", ["xdviolence", "ucsdped2"])
+def test_official_layouts_train_a_network_and_give_rows(start, tmp_path, dataset):
+    """UCSD by its ten recorded draws, with features of motion."""
+    root = tmp_path / "official"
+    layouts.LAYOUTS[dataset](root)
+    given = {"dataset": dataset, "source": "real", "data_root": str(root)}
+    run = start(overrides=FEW_STEPS, **given)
+    own = methods(run)[:1]
+    found = videos.rows(run, own, tasks(run))["rtfm"]
+    draws = {row["setting"].get("draw") for row in run.rows}
+    run.finish([(None, "rtfm")])
+    (finding,) = verification.verify([run.folder])
+
+    assert 0 <= found["auc"].value <= 1
+    assert draws == ({*range(10), None} if "ucsd" in dataset else {None})
+    assert f"{len(run.rows)} of {len(run.rows)} rows" in finding.text
