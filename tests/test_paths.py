@@ -1,8 +1,10 @@
 """One rule for every path that is given, and sentences that show where it led."""
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from thesislib import paths
+from thesislib import cli, paths
 from thesislib.chapters.ch05_pmsacl.settings import Chapter05
 from thesislib.datasets import check
 from thesislib.errors import InputError
@@ -89,3 +91,28 @@ def test_a_file_that_a_parameter_names_is_looked_for_alike(places):
         chapter.file_hashes()
     (places[1] / "a.csv").write_text("file,split\n")
     assert chapter.file_hashes().keys() == {"file_list"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["data", "check", "folder", "~no-one/a"],
+        ["data", "check", "folder", "a", "--file-list", "~no-one/a"],
+        ["data", "fetch", "mnist", "~no-one/a"],
+        ["data", "features", "~no-one/a", "b"],
+        ["runs", "verify", "~no-one/a"],
+        ["runs", "record", "~no-one/a"],
+        ["score", "~no-one/a", "b"],
+    ],
+)
+def test_no_command_breaks_on_a_home_that_is_not_there(command, places, capsys):
+    for part in ("normal", "abnormal"):
+        for index in range(3):
+            path = places[0] / "a" / part / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            noise = np.random.default_rng((index, len(part))).integers(0, 256, (9, 9))
+            Image.fromarray(noise.astype(np.uint8)).save(path)
+
+    assert cli.main(command) == 1
+    printed = capsys.readouterr()
+    assert "begins with ~no-one, but there is no such home" in printed.out + printed.err

@@ -67,7 +67,7 @@ def features(given: argparse.Namespace) -> int:
     if given.stride is not None:
         lengths["stride"] = given.stride
     describe = describer(given.features, given.weights, given.crops, **lengths)
-    source, target = (Path(p).expanduser() for p in (given.source, given.target))
+    source, target = paths.resolve(given.source), paths.written(given.target)
     made = extract(source, target, describe, reporter("videos"))
     print(f"{made} videos were described, features are in {target}.")
     return 0
@@ -117,7 +117,7 @@ def runs_verify(given: argparse.Namespace) -> int:
     """Recompute what sealed runs say; exit code 1 if anything no longer agrees."""
     from thesislib.runs.verification import verify
 
-    findings = verify(given.paths)
+    findings = verify([paths.resolve(path) for path in given.paths])
     for finding in findings:
         print(finding)
     if not findings:
@@ -131,7 +131,9 @@ def runs_record(given: argparse.Namespace) -> int:
     from thesislib.report import recording
 
     path, text = recording.write(
-        given.folder, given.to, published_only=given.published_only
+        paths.resolve(given.folder),
+        paths.written(given.to) if given.to else None,
+        published_only=given.published_only,
     )
     print(f"{atomic.shown(path)}: {len(text.encode()) / 1000:.1f} kB.")
     return 0
@@ -149,7 +151,7 @@ def score(given: argparse.Namespace) -> int:
         device_name=given.device,
     )
     files = scoring.list_files(given.images)
-    to = given.to or Path("scores") / Path(given.run).name
+    to = paths.written(given.to or Path("scores") / Path(given.run).name)
     table, above = scoring.write(loaded, files, to, maps=not given.no_maps)
     print(
         f"{len(files)} images by {loaded.label}: {above} at or above the threshold "

@@ -209,7 +209,6 @@ def find(
     considered = [item for item in listing.items if item.split or listing.draw]
     seen = survey.survey(considered, hashes, paths.cache_dir())
     ends = _decided(seen, grey_range, refuse)
-    rule = listing.rule
     notes, classes = [*listing.notes, *seen.pages(items)], by_class(items, reader)
     if patients:
         notes += owners.warning(items)
@@ -230,7 +229,7 @@ def find(
         image_size=image_size,
         counts=count(items),
         published_counts=reader.published,
-        fingerprint=fingerprint(name, _with_greys(rule, ends), items, hashes),
+        fingerprint=fingerprint(name, _with_greys(listing.rule, ends), items, hashes),
         provenance={},
         on_bad_image=on_bad_image,
         adapter=reader,
@@ -249,7 +248,7 @@ def find(
         "url": reader.url,
         "licence": reader.licence,
         "folder": private(folder),
-        "split_rule": rule,
+        "split_rule": listing.rule,
         "file_list_sha256": hashlib.sha256(located.file_list().encode()).hexdigest(),
         "resize": "bicubic, antialiased, to a square: aspect ratio not kept",
         "crop": list(reader.box),
