@@ -32,7 +32,7 @@ class PolypVideo(VideoReader):
     title = "the polyp videos of chapter 9"
     url = "https://github.com/tianyu0207/weakly-polyp"
     licence = "Hyper-Kvasir's part CC BY 4.0; LDPolypVideo states none"
-    fetch = "colon_video_features and gt-colon.npy"
+    fetch = "what github.com/tianyu0207/weakly-polyp links to, and its gt-colon.npy"
     layout = "train_set/, test_set/ and gt-colon.npy"
     folders = ("colon_video_features", "polypvideo")
     published = counts(61, 102, 30, 60)

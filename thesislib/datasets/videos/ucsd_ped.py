@@ -42,7 +42,7 @@ class UcsdPed2(VideoReader):
     number = 2
     url = "http://www.svcl.ucsd.edu/projects/anomaly/dataset.html"
     licence = "none stated; open download, asks to cite Mahadevan et al. (2010)"
-    fetch = "UCSD_Anomaly_Dataset.tar.gz"
+    fetch = "UCSD_Anomaly_Dataset.tar.gz from svcl.ucsd.edu/projects/anomaly"
     folders = ("UCSD_Anomaly_Dataset.v1p2", "UCSD_Anomaly_Dataset")
     layout = "UCSDped2/Train, UCSDped2/Test and UCSDped2/Test/UCSDped2.m"
     published = counts(4, 6, 12, 6)
