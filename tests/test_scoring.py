@@ -68,6 +68,26 @@ def test_files_get_the_run_s_own_scores_to_the_last_bit(sealed, images, key):
     assert loaded.threshold == pytest.approx(methods_threshold(run, found[key]), abs=0)
 
 
+@pytest.mark.parametrize(
+    ("threshold", "words"),
+    [
+        (0.125, "0.125"),
+        (
+            -np.inf,
+            "-inf (on the run's own images nothing was better than calling every "
+            "one abnormal)",
+        ),
+        (
+            np.inf,
+            "inf (on the run's own images nothing was better than calling every "
+            "one normal)",
+        ),
+    ],
+)
+def test_a_threshold_is_said_as_what_it_is(threshold, words):
+    assert scoring.threshold_words(threshold) == words
+
+
 def methods_threshold(run, found):
     from thesislib.study.method import threshold
 

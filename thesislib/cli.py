@@ -155,7 +155,7 @@ def score(given: argparse.Namespace) -> int:
     table, above = scoring.write(loaded, files, to, maps=not given.no_maps)
     print(
         f"{len(files)} images by {loaded.label}: {above} at or above the threshold "
-        f"{loaded.threshold:.4g}. {table}\n{scoring.NOT_FOR}"
+        f"{scoring.threshold_words(loaded.threshold)}. {table}\n{scoring.NOT_FOR}"
     )
     return 0
 

@@ -8,6 +8,7 @@ score.
 
 import csv
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -153,6 +154,17 @@ class Loaded:
             yield self._detector.score(lambda images=images: [images], maps=maps)
 
 
+def threshold_words(threshold: float) -> str:
+    """A run's threshold, and what it means where it is infinite."""
+    if math.isfinite(threshold):
+        return f"{threshold:.4g}"
+    called = "abnormal" if threshold < 0 else "normal"
+    return (
+        f"{threshold} (on the run's own images nothing was better than calling every "
+        f"one {called})"
+    )
+
+
 def own_map(scored: Scored) -> np.ndarray:
     """A method's own maps, (B, H, W)."""
     return list(scored.maps.values())[-1].numpy()
@@ -245,8 +257,8 @@ def write(
 ) -> tuple[Path, int]:
     """Score files into `to/scores.csv` and, as pictures, `to/maps/`.
 
-    Columns: file, score, threshold, above (1 at or above the threshold). What lies in
-    `to` is not overwritten.
+    Columns: file, score, threshold (-inf or inf where it is infinite), above (1 at or
+    above the threshold). What lies in `to` is not overwritten.
 
     Returns:
         The table, and how many files lie at or above the threshold.

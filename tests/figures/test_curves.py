@@ -134,6 +134,33 @@ def test_histogram_holds_every_image_once(ax, labels, scores, chosen):
     assert heights == len(chosen)
 
 
+@pytest.mark.parametrize(
+    ("threshold", "words"),
+    [
+        (-np.inf, "threshold −∞: sensitivity 1.00, specificity 0.00"),
+        (np.inf, "threshold ∞: sensitivity 0.00, specificity 1.00"),
+    ],
+)
+def test_an_infinite_threshold_stands_in_the_legend_and_moves_no_axis(
+    ax, labels, scores, threshold, words
+):
+    curves.score_histogram(ax, labels, scores, threshold)
+
+    assert words in [t.get_text() for t in ax.get_legend().get_texts()]
+    assert np.isfinite(ax.get_xlim()).all()
+    ax.figure.canvas.draw()
+
+
+def test_names_of_methods_are_no_formulas_and_none_is_missing(ax, labels, scores):
+    names = ["_own", "costs $1_000 or $2_000"]
+    curves.roc(ax, {name: (labels, scores) for name in names})
+    ax.figure.canvas.draw()
+
+    shown = [t.get_text() for t in ax.get_legend().get_texts()]
+    assert shown[0].startswith(" _own")
+    assert shown[1].startswith(r"costs \$1_000 or \$2_000")
+
+
 def test_histogram_of_equal_scores_is_drawn(ax):
     curves.score_histogram(ax, [0, 1], [2.0, 2.0])
 

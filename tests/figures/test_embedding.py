@@ -108,6 +108,22 @@ def test_groups_differ_by_marker_not_by_colour_alone():
     assert looks["pasted 2"]["marker"] == "$2$"
 
 
+def test_every_kind_stands_in_the_legend_whatever_its_name(rng):
+    kinds = ["normal", "_misc", "cost_$100_$200", "cafe\u0301", "a{b}^c"]
+    points = embedding.Embedding(rng.normal(size=(10, 2)), 3.0, 0)
+    figure = embedding.tsne_panels({"PMSACL": points}, kinds * 2)
+    figure.canvas.draw()
+
+    shown = [t.get_text() for t in figure.legends[0].get_texts()]
+    assert sorted(shown) == [
+        " _misc (2)",
+        "a{b}^c (2)",
+        "caf\u00e9 (2)",
+        r"cost_\$100_\$200 (2)",
+        "normal (2)",
+    ]
+
+
 def test_every_point_is_drawn_once(features):
     _, ax = style.subplots()
 

@@ -128,6 +128,18 @@ def test_what_does_not_fit_is_named(given, changes, message):
         explorer.explorer_html(**{**given, **changes})
 
 
+@pytest.mark.parametrize(
+    ("threshold", "name"), [(-np.inf, "-Infinity"), (np.inf, "Infinity"), (0.5, 0.5)]
+)
+def test_an_infinite_threshold_goes_by_the_name_that_scripts_have(
+    given, threshold, name
+):
+    given |= {"threshold": threshold}
+
+    assert explorer.explorer_data(**given)["threshold"] == name
+    assert "NaN" not in explorer.explorer_html(**given).data
+
+
 def test_no_masks_and_constant_maps_are_fine(given):
     given |= {"masks": None, "maps": np.ones((6, 4, 4))}
 
@@ -156,12 +168,16 @@ def test_in_a_browser_the_counts_are_numpys_and_nothing_fails(given, tmp_path, r
     given |= {"threshold": 0.3, "all_labels": all_labels, "all_scores": all_scores}
     one = explorer.explorer_html(**given, mark="phantom · quick").data
     other = explorer.explorer_html(**(given | {"masks": None, "threshold": 0.0})).data
+    ends = [
+        explorer.explorer_html(**(given | {"threshold": end})).data
+        for end in (-np.inf, np.inf)
+    ]
     page = tmp_path / "page.html"
     page.write_text(
         '<!doctype html><html data-theme="dark"><meta charset="utf-8"><body>'
         + "<script>onerror = (m) => document.body.append('FAI' + 'LED ' + m);"
         + "onunhandledrejection = (e) => onerror(e.reason);"
-        + f"</script>{one}{one}{other}"
+        + f"</script>{one}{one}{other}{ends[0]}{ends[1]}"
         + """<pre id="log"></pre><script>
         const hosts = [...document.querySelectorAll("[data-thesis-explorer]")];
         const log = [];
@@ -218,9 +234,12 @@ def test_in_a_browser_the_counts_are_numpys_and_nothing_fails(given, tmp_path, r
     assert "FAILED" not in run.stdout
     assert [line for line in run.stderr.splitlines() if "CONSOLE" in line] == []
     log = json.loads(re.search(r'<pre id="log">(.+?)</pre>', run.stdout)[1])
-    first, second, third, *moved, last = log
+    first, second, third, all_called, none_called, *moved, last = log
     assert first["counts"] == second["counts"] == counts_at(all_labels, all_scores, 0.3)
     assert third["counts"] == counts_at(all_labels, all_scores, 0.0)
+    for entry, end in ((all_called, -np.inf), (none_called, np.inf)):
+        assert entry["counts"] == counts_at(all_labels, all_scores, end)
+        assert entry["step"] == (0 if end < 0 else 1_000)
     low, high = all_scores.min(), all_scores.max()
     margin = 0.02 * (high - low)
     for entry in moved:

@@ -148,6 +148,16 @@ def test_examples_stand_in_rows_by_class_under_their_names(images, labels, masks
     assert [ax.get_title() for ax in named.axes] == ["normal", "polyp", "tumour"]
 
 
+def test_names_of_kinds_are_no_formulas_and_stay_above_their_image(images, labels):
+    kinds = ["$x$", "a_{", "_c", "d" * 50, "\n", "$e^"][: len(labels)]
+    figure = panels.examples(images, labels, kinds=kinds)
+    figure.canvas.draw()
+
+    shown = {ax.get_title() for ax in figure.axes}
+    assert {r"\$x\$", "a_{", " _c", "[U+000A]"} <= shown
+    assert max(map(len, shown)) <= panels.TITLE + 2
+
+
 def test_examples_need_a_label_each(images):
     with pytest.raises(InputError, match=r"6 images come with labels \(1,\)"):
         panels.examples(images, [1])
@@ -172,6 +182,16 @@ def test_an_image_at_the_threshold_is_called_abnormal(images, labels, scores):
     figure = panels.gallery(images, labels, scores, threshold=0.8)
 
     assert "0.800 ≥ 0.800" in [ax.get_title() for ax in figure.axes]
+
+
+@pytest.mark.parametrize(("end", "sign"), [(-np.inf, "≥ −∞"), (np.inf, "< ∞")])
+def test_the_gallery_shows_an_infinite_threshold(images, labels, scores, end, sign):
+    figure = panels.gallery(images, labels, scores, end)
+    figure.canvas.draw()
+
+    titles = [ax.get_title() for part in figure.subfigs for ax in part.axes]
+    assert all(title.endswith(sign) for title in titles if title)
+    assert sum(map(bool, titles)) == len(images)
 
 
 def test_the_gallery_of_one_class_has_its_two_rows(images, scores):

@@ -100,3 +100,43 @@ def test_an_interval_without_ends_shows_the_value_only():
     assert style.interval_text(0.873, 0.841, 0.902) == "0.873 [0.841, 0.902]"
     assert style.interval_text(0.873, float("nan"), 0.9) == "0.873"
     assert style.interval_text(float("nan")) == "–"
+
+
+# --- Names of a reader's -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("crack", "crack"),
+        ("cost_$100", r"cost_\$100"),
+        ("_misc", " _misc"),
+        ("cafe\u0301", "caf\u00e9"),
+        ("трещина", "трещина"),
+        ("a\tb\x00", "a[U+0009]b[U+0000]"),
+        ("x" * 50, "x" * 39 + "…"),
+    ],
+)
+def test_names_are_written_letter_for_letter(name, shown):
+    assert style.plain(name) == shown
+
+
+def test_signs_that_no_font_has_are_given_by_their_numbers(monkeypatch):
+    latin = frozenset(range(32, 127))
+    monkeypatch.setattr(style, "_signs", lambda: latin)
+
+    assert style.plain("裂缝 (big)") == "[U+88C2 U+7F1D] (big)"
+    assert style.is_written("big") and not style.is_written("裂缝")
+
+
+def test_fonts_with_other_scripts_are_used_where_they_are():
+    families = style.RC["font.sans-serif"]
+
+    assert families[0] == "DejaVu Sans"
+    assert set(families) <= style.INSTALLED
+
+
+def test_infinite_numbers_are_written_with_their_sign():
+    write = style.fixed([0.0, 1.0])
+
+    assert [write(-np.inf), write(np.inf), write(0.5)] == ["−∞", "∞", "0.50"]

@@ -190,7 +190,7 @@ def roc(
         )
         fpr, tpr, _ = roc_curve(labels, scores)
         look = style.series(i)
-        ax.plot(fpr, tpr, label=f"{name}  {text}", **look)
+        ax.plot(fpr, tpr, label=f"{style.plain(name, 60)}  {text}", **look)
         if thresholds and name in thresholds:
             sensitivity, specificity = rates(
                 counts_at(labels, scores, thresholds[name])
@@ -234,6 +234,7 @@ def score_histogram(
         labels: (N,), 0 normal, 1 abnormal; one class alone is allowed.
         scores: (N,), larger is more abnormal.
         threshold: In units of the scores; an image at or above it is called abnormal.
+            An infinite one, below or above all scores, stands in the legend alone.
         bins: Number of bins.
     """
     labels, scores = as_labels_and_scores(labels, scores)
@@ -260,16 +261,15 @@ def score_histogram(
         )
     if threshold is not None:
         sensitivity, specificity = rates(counts_at(labels, scores, threshold))
-        ax.axvline(
-            threshold,
-            color=style.INK,
-            linestyle="--",
-            linewidth=1.2,
-            label=(
-                f"threshold {style.fixed(scores)(threshold)}: sensitivity "
-                f"{_share(sensitivity)}, specificity {_share(specificity)}"
-            ),
+        look = {"color": style.INK, "linestyle": "--", "linewidth": 1.2}
+        look["label"] = (
+            f"threshold {style.fixed(scores)(threshold)}: sensitivity "
+            f"{_share(sensitivity)}, specificity {_share(specificity)}"
         )
+        if np.isfinite(threshold):
+            ax.axvline(threshold, **look)
+        else:  # beyond all scores: every image is on one side
+            ax.plot([], [], **look)
     ax.set(xlabel="image score (larger is more abnormal)", ylabel="images")
     ax.yaxis.get_major_locator().set_params(integer=True)
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), borderpad=0)

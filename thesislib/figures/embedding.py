@@ -126,7 +126,9 @@ def scatter(ax: Axes, points: Any, groups: Sequence[str], legend: bool = True) -
         )
     for name, look in group_looks(groups).items():
         chosen = groups == name
-        ax.scatter(*points[chosen].T, label=f"{name} ({chosen.sum():,})", **look)
+        ax.scatter(
+            *points[chosen].T, label=f"{style.plain(name)} ({chosen.sum():,})", **look
+        )
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(True)
     ax.margins(0.04)

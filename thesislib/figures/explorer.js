@@ -12,7 +12,8 @@ async function explore(host, data) {
     node.append(...children);
     return node;
   };
-  const write = (value) => value.toFixed(data.decimals).replace("-", "−");
+  const write = (value) =>
+    value.toFixed(data.decimals).replace("-", "−").replace("Infinity", "∞");
   const writeMap = (value) => value.toFixed(data.mapDecimals).replace("-", "−");
   const share = (part, whole) => (whole ? (part / whole).toFixed(3) : "–");
   const [height, width] = data.tile;
@@ -91,12 +92,14 @@ async function explore(host, data) {
   // ---- state and controls
   const low = Math.min(...data.scores), high = Math.max(...data.scores);
   const margin = (high - low || 1) * 0.02, STEPS = 1000;
+  const start = Number(data.threshold); // JSON has no infinite numbers: their names
   const state = {
-    threshold: data.threshold, opacity: 45, pixel: data.pixel, outline: true,
+    threshold: start, opacity: 45, pixel: data.pixel, outline: true,
     truth: Boolean(data.masks), show: "all", chosen: 0,
   };
-  const toSlider = (value) =>
-    Math.round(((value - low + margin) / (high - low + 2 * margin)) * STEPS);
+  const within = (value, least, most) => Math.min(Math.max(value, least), most);
+  const toSlider = (value) => within(
+    Math.round(((value - low + margin) / (high - low + 2 * margin)) * STEPS), 0, STEPS);
   const fromSlider = (step) => low - margin + (step / STEPS) * (high - low + 2 * margin);
   const pixelValue = (step) => data.low + (step / 255) * (data.high - data.low);
   const ids = Object.fromEntries(
@@ -133,7 +136,8 @@ async function explore(host, data) {
       make("tr", {}, make("th", { scope: "row", class: "truth-normal" }, "normal"), cells.tn, cells.fp),
       make("tr", {}, make("th", { scope: "row", class: "truth-abnormal" }, "abnormal"), cells.fn, cells.tp)));
   const ratesText = make("div", { role: "status" });
-  const x = (score) => 4 + (392 * (score - low + margin)) / (high - low + 2 * margin);
+  const x = (score) => within(
+    4 + (392 * (score - low + margin)) / (high - low + 2 * margin), 0, 400);
   const ticks = (label, top) => data.scores
     .filter((_, i) => data.labels[i] === label)
     .map((score) => `M${x(score).toFixed(1)} ${top}v16`).join("");
@@ -184,7 +188,7 @@ async function explore(host, data) {
   const describe = (item) => {
     const called = item.score >= state.threshold;
     const right = called === Boolean(item.label);
-    const kind = item.kind && item.kind !== "normal" ? ` (${item.kind})` : "";
+    const kind = item.label && item.kind ? ` (${item.kind})` : "";
     return { right, called: called ? "abnormal" : "normal",
       truth: (item.label ? "abnormal" : "normal") + kind };
   };
@@ -251,8 +255,8 @@ async function explore(host, data) {
     showDecisions();
   });
   reset.addEventListener("click", () => {
-    state.threshold = data.threshold;
-    threshold.input.value = toSlider(data.threshold);
+    state.threshold = start;
+    threshold.input.value = toSlider(start);
     showDecisions();
   });
   select.addEventListener("change", () => { state.show = select.value; showDecisions(); });

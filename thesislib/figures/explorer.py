@@ -85,7 +85,7 @@ def explorer_html(
         scores: (N,) image scores.
         ids: (N,) names shown.
         threshold: Image threshold at the start, in units of the scores; at or above
-            it an image is called abnormal.
+            it an image is called abnormal. It may be infinite: all images or none.
         scale: Ends of the colour scale and of the pixel threshold, in units of the
             maps; None takes `map_scale` of the maps given.
         kinds: (N,) lesion families, shown beside the label; or None.
@@ -178,8 +178,8 @@ def explorer_data(
         all_labels, all_scores = labels, scores
     else:
         all_labels, all_scores = as_labels_and_scores(all_labels, all_scores)
-    if not np.isfinite(threshold):
-        raise InputError(f"threshold is {threshold}; a finite number is needed.")
+    if np.isnan(threshold):
+        raise InputError("threshold is nan; a number is needed.")
     low, high = map_scale(maps) if scale is None else map(float, scale)
     if not low < high:
         raise InputError(f"scale is ({low}, {high}); its ends must increase.")
@@ -206,7 +206,7 @@ def explorer_data(
         ],
         "labels": [int(label) for label in all_labels],
         "scores": [float(score) for score in all_scores],
-        "threshold": float(threshold),
+        "threshold": _number(threshold),
         "low": low,
         "high": high,
         "pixel": int(
@@ -216,6 +216,12 @@ def explorer_data(
         "mapDecimals": style.decimals([low, high]),
         "palette": _palette(),
     }
+
+
+def _number(value: float) -> float | str:
+    """A number as JSON takes it; of the infinite ones, the name that JavaScript has."""
+    infinite = "Infinity" if value > 0 else "-Infinity"
+    return float(value) if np.isfinite(value) else infinite
 
 
 def _tile_size(shape: Sequence[int]) -> tuple[int, int]:

@@ -75,6 +75,8 @@ def live_threshold(
     low, high = float(scores.min()), float(scores.max())
     margin = 0.02 * ((high - low) or 1.0)
     start = float(np.median(scores)) if threshold is None else float(threshold)
+    if np.isinf(start):  # below or above all scores, and so is the slider's end
+        start = low - margin if start < 0 else high + margin
     slider = ipywidgets.FloatSlider(
         value=start,
         min=min(low - margin, start),

@@ -28,6 +28,7 @@ from thesislib.figures.arrays import (
 
 _OUTLINE = "#7CFC9A"  # light green on a black rim: seen on tissue, X-ray and magma
 _TIGHT = {"w_pad": 0.02, "h_pad": 0.02, "wspace": 0.01, "hspace": 0.01}
+TITLE = 14  # signs above a small picture
 _RIM = [Stroke(linewidth=2.6, foreground="black"), Plain()]
 
 
@@ -103,7 +104,8 @@ def examples(
             show(ax, images[index])
             if masks is not None:
                 outline(ax, masks[index])
-            ax.set_title(names[index], fontsize=9, loc="center", fontweight="normal")
+            title = style.plain(names[index], TITLE)
+            ax.set_title(title, fontsize=9, loc="center", fontweight="normal")
     return figure
 
 

@@ -6,14 +6,18 @@ whatever a colour says, a marker, a line style or a word says too. Every figure 
 a white ground of its own, so that dark pages show it as a card.
 """
 
+import itertools
+import unicodedata
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, ParamSpec, TypeVar
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
 
 NORMAL = "#0B4F8A"  # label 0, dark blue
 ABNORMAL = "#E07B00"  # label 1, orange
@@ -30,9 +34,21 @@ HEAT = "magma"  # monotone in lightness, so heatmaps stay true in grey
 
 WIDTH = 7.2  # inches, the width of the book's text column
 
+FONT = "DejaVu Sans"  # ships with matplotlib: same on any machine
+OTHER_SCRIPTS = (  # families that have what it lacks, on the systems that have them
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Noto Sans SC"),
+    *("Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "PingFang SC"),
+    *("Microsoft YaHei", "SimHei", "Yu Gothic", "MS Gothic", "Hiragino Sans"),
+    *("Malgun Gothic", "Apple SD Gothic Neo", "NanumGothic", "Arial Unicode MS"),
+    *("Noto Sans Devanagari", "Noto Sans Bengali", "Noto Sans Tamil", "Nirmala UI"),
+    *("Noto Sans Thai", "Leelawadee UI", "Noto Sans Ethiopic", "FreeSans"),
+)
+INSTALLED = {font.name for font in font_manager.fontManager.ttflist}
+FAMILIES_HERE = [FONT, *(name for name in OTHER_SCRIPTS if name in INSTALLED)]
+
 RC: dict[str, Any] = {
     "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],  # ships with matplotlib: same on any machine
+    "font.sans-serif": FAMILIES_HERE,
     "font.size": 9,
     "axes.titlesize": 9.5,
     "axes.titleweight": "bold",
@@ -165,6 +181,47 @@ def map_colours() -> np.ndarray:
     return np.ascontiguousarray(scale[:, :3])
 
 
+def plain(name: str, limit: int = 40) -> str:
+    """A name that a reader gave, as figures write it: letter for letter.
+
+    Accents are composed. `$` begins no formula, and a leading `_`, for which Matplotlib
+    leaves an entry out of its legends, stands behind a blank. A sign that no font here
+    has is given by its number in Unicode, `[U+88C2]`. Long names end in "…".
+
+    Args:
+        name: Of a folder, a file, a method.
+        limit: Signs at most.
+    """
+    name = unicodedata.normalize("NFC", name)
+    if len(name) > limit:
+        name = f"{name[: limit - 1]}…"
+    parts = []
+    for drawn, group in itertools.groupby(name, _is_drawn):
+        signs = "".join(group)
+        numbers = " ".join(f"U+{ord(sign):04X}" for sign in signs)
+        parts.append(signs if drawn else f"[{numbers}]")
+    name = "".join(parts).replace("$", r"\$")
+    return f" {name}" if name.startswith("_") else name
+
+
+def is_written(name: str) -> bool:
+    """Whether the fonts here have all signs of a name."""
+    return all(map(_is_drawn, unicodedata.normalize("NFC", name)))
+
+
+def _is_drawn(sign: str) -> bool:
+    return sign.isprintable() and ord(sign) in _signs()
+
+
+@cache
+def _signs() -> frozenset[int]:
+    """Numbers of all signs that the fonts of the book have on this machine."""
+    found: set[int] = set()
+    for family in FAMILIES_HERE:
+        found |= FT2Font(font_manager.findfont(family)).get_charmap().keys()
+    return frozenset(found)
+
+
 def number(value: float, digits: int = 3) -> str:
     """A number for a label: significant digits, a true minus, "–" where missing."""
     if value is None or not np.isfinite(value):
@@ -183,9 +240,9 @@ def decimals(values: Any) -> int:
 
 
 def fixed(values: Any) -> Callable[[float], str]:
-    """Formatter for values that are compared: one number of decimals for all."""
+    """Formatter for values that are compared: one number of decimals for all, and ∞."""
     places = decimals(values)
-    return lambda value: f"{value:.{places}f}".replace("-", "−")
+    return lambda value: f"{value:.{places}f}".replace("-", "−").replace("inf", "∞")
 
 
 def interval_text(

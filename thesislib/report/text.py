@@ -4,6 +4,7 @@ A `result` is one of `report.designs`.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -118,6 +119,12 @@ def data(dataset: str, root: str = "") -> str:
     """What to call a dataset; of one's own images by their folder, too."""
     own = f" ({root})" if dataset == "folder" and root else ""
     return DATASETS.get(dataset, dataset) + own
+
+
+def markdown(words: str) -> str:
+    """Words with names of a reader's, as Markdown that shows them as they are."""
+    words = " ".join(words.split())
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|$~&^])", r"\\\1", words)
 
 
 def number(value: float | None, decimals: int = 3) -> str:
