@@ -1,7 +1,9 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from thesislib import cli
 
@@ -84,6 +86,24 @@ def test_data_check_of_a_folder_that_is_not_there_is_exit_code_1(tmp_path, capsy
     assert cli.main(["data", "check", "lag", str(tmp_path / "nowhere")]) == 1
     assert cli.main(["data", "check", "imagenet", str(tmp_path)]) == 1
     assert "hyperkvasir" in capsys.readouterr().out  # the names that are allowed
+
+
+def test_data_check_says_what_the_data_are_too_few_for(tmp_path, capsys):
+    random, numbers = np.random.default_rng(0), {"train/good": 9}
+    numbers |= {"test/good": 5, "test/crack": 4, "test/stain": 1}
+    for part, number in numbers.items():
+        (tmp_path / part).mkdir(parents=True)
+        for i in range(number):
+            pixels = random.integers(0, 255, (16, 16), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / part / f"{i}.png")
+
+    assert cli.main(["data", "check", "folder", str(tmp_path)]) == 0
+    *_, first, second, last = capsys.readouterr().out.splitlines()
+    assert {first, second} == {
+        "chapters   6 without KDE. It needs at least 10 training images (here 9).",
+        "chapters   4, 5 without the kind stain by itself. It needs at least 2 images.",
+    }
+    assert last == "ok"
 
 
 def test_runs_are_listed_and_verified(capsys, monkeypatch):

@@ -36,6 +36,7 @@ def data_list(_: argparse.Namespace) -> int:
 
 def data_check(given: argparse.Namespace) -> int:
     """Read a dataset as a run would and report what is there."""
+    from thesislib import chapters
     from thesislib.datasets import check
     from thesislib.datasets.videos.base import VideoOptions
 
@@ -49,6 +50,7 @@ def data_check(given: argparse.Namespace) -> int:
         given.path,
         given.patients,
         of_videos,
+        ask=chapters.left_out,
         on_bad_image=given.on_bad_image,
         file_list=given.file_list,
         grey_range=given.grey_range,

@@ -33,6 +33,7 @@ def stub(size=64, masks=None, **given):
         parameters=chosen,
         configs=chosen.resolved_configs(),
         data=SimpleNamespace(train=train, test_masks=masks),
+        left_out={},
     )
 
 

@@ -33,7 +33,7 @@ def stub(names=None, **given):
     chosen = Chapter06(**given)
     data = SimpleNamespace() if names is None else SimpleNamespace(class_names=names)
     configs = chosen.resolved_configs()
-    return SimpleNamespace(parameters=chosen, configs=configs, data=data)
+    return SimpleNamespace(parameters=chosen, configs=configs, data=data, left_out={})
 
 
 @pytest.mark.parametrize("dataset", DATASETS)

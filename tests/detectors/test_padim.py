@@ -82,6 +82,18 @@ def test_relative_regularisation_ignores_the_scale_of_features(features):
     ).abs().max() > 0.1
 
 
+def test_images_that_are_all_the_same_still_have_distances():
+    x = torch.rand(1, 4, 3).expand(6, 4, 3)  # (B, P, C)
+    moments = streamed(x, 3)
+    covariance = padim.regularise(moments.covariance(), 0.01, relative=True)
+    factor = padim.cholesky(covariance)
+
+    other = x[:1] + torch.tensor([[[0.0], [0.1], [0.2], [0.4]]])
+    distance = padim.mahalanobis(other, moments.mean(), factor)[0]
+    assert distance.isfinite().all()
+    assert (distance[1:] > distance[:-1]).all()
+
+
 def test_channel_draw_depends_on_the_seed_alone():
     first = padim.draw_channels(448, 100, seed=1)
 

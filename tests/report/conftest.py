@@ -74,6 +74,7 @@ def make_record(rows=None, *, seed=0, dataset="hyperkvasir", source="real", **ch
         "finished": f"2026-01-{1 + seed % 28:02d}T01:00:00+00:00",
         "sessions": 1,
         "rows": rows,
+        "left_out": {},
         "files": {},
     }
     return sealed(record | changes)

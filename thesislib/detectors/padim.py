@@ -23,6 +23,7 @@ from thesislib.nn.resnet import NUM_STAGES, ResNet18
 from thesislib.ranges import at_least, within
 
 REFERENCE_SIZE = 224  # pixels of the images that PaDiM's smoothing was chosen for
+LEAST_VARIANCE = 1e-8  # of features in float32, below which there is rounding alone
 PORTION = 32  # positions that a CPU takes at a time
 
 
@@ -203,13 +204,15 @@ def regularise(covariance: Tensor, epsilon: float, relative: bool) -> Tensor:
 
     The paper adds $\epsilon I$. Features of different encoders differ in scale, so
     that the same $\epsilon$ smooths one more than another; `relative` multiplies it
-    by the mean variance over positions and channels.
+    by the mean variance over positions and channels. Where images hardly differ, that
+    mean is `LEAST_VARIANCE`, and distances are as good as Euclidean.
 
     Args:
         covariance: (P, C, C); changed in place.
     """
     variance = covariance.diagonal(dim1=1, dim2=2)
-    variance += epsilon * variance.mean() if relative else epsilon
+    mean = variance.mean().clamp_min(LEAST_VARIANCE)
+    variance += epsilon * mean if relative else epsilon
     return covariance
 
 

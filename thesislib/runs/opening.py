@@ -81,6 +81,7 @@ def start(
             "finished": None,
             "sessions": earlier.get("sessions", 0) + 1,
             "rows": [],
+            "left_out": {},
             "files": {},
         }
         try:

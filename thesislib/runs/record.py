@@ -40,6 +40,7 @@ FIELDS = {
     "finished": "UTC, null while running",
     "sessions": "times the run was started until it was sealed",
     "rows": "the results",
+    "left_out": "part of the chapter that the run does without -> why",
     "files": "SHA-256 of scores.csv, histograms.npz, losses.jsonl",
 }
 ROW = (

@@ -63,6 +63,7 @@ def compact(
     if any(row[name] != shared[name] for row in rows for name in SHARED):
         raise InputError(f"The rows of {run['folder']} differ in {', '.join(SHARED)}.")
     record = {name: value for name, value in run.items() if name not in DROPPED}
+    record.setdefault("left_out", {})  # runs of before had no such field
     record |= {
         "schema": SCHEMA,
         "status": STATUS,

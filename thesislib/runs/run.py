@@ -18,6 +18,7 @@ from thesislib.runs import record as records
 from thesislib.runs.parameters import ChapterParameters
 from thesislib.runs.store import Histograms, Scores, once
 from thesislib.training import seeding, status
+from thesislib.training.checkpoint import CheckpointError
 from thesislib.training.loop import Loop, TrainingError, out_of_memory
 from thesislib.training.progress import Progress
 
@@ -108,6 +109,34 @@ class Run:
             if not self.sealed:
                 stages.added(self._record["stages"], name, cost)
                 atomic.write_json(self.folder / "run.json", self._record)
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Parts of the chapter that this run does without, and why."""
+        return self._record.get("left_out", {})
+
+    def leave_out(self, part: str, why: str) -> None:
+        """Note in the record that the run does without a part of the chapter."""
+        if not self.sealed:
+            self._record["left_out"][part] = why
+
+    @contextmanager
+    def optional(self, part: str) -> Iterator[None]:
+        """A part that the run can do without: it is left out if it fails.
+
+        What the part recorded until then goes with it. Only what has nothing to do
+        with the part is raised: no memory left, a file that cannot be written.
+        """
+        stages, rows = set(self._open_stages), dict(self._rows)
+        loops = dict(self._loops)
+        try:
+            yield
+        except Exception as error:
+            if not is_final(error):
+                raise
+            self._open_stages, self._rows, self._loops = stages, rows, loops
+            known = isinstance(error, InputError)
+            self.leave_out(part, str(error) if known else f"{error!r}, a fault of ours")
 
     def loop(self, stage: str, **options: Any) -> Loop:
         """A training loop of this run; see `training.loop.Loop` for the options."""
@@ -375,6 +404,20 @@ class Run:
             "that batch size changes the method, so the result is no longer the "
             "thesis's setting."
         )
+
+
+def is_final(error: Exception) -> bool:
+    """Whether doing the same again would end in the same error.
+
+    Not where memory or the disk gave out, or the user has to say what becomes of a
+    checkpoint: then the run stops, and goes on later.
+    """
+    while error is not None:
+        passing = isinstance(error, OSError | CheckpointError)
+        if passing or out_of_memory(error):
+            return False
+        error = error.__cause__
+    return True
 
 
 def safe_name(name: str) -> str:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+import numpy as np
+
 from thesislib import paper
 from thesislib.errors import InputError
 from thesislib.figures import curves, style
@@ -13,7 +15,7 @@ from thesislib.metrics.seeds import holm
 from thesislib.report import text
 from thesislib.report.implemented import contrasts as contrasts_of
 from thesislib.report.tables import beside
-from thesislib.study import units
+from thesislib.study import minima, units
 from thesislib.study.html import (
     contrast_html,
     estimate_html,
@@ -21,7 +23,8 @@ from thesislib.study.html import (
     p_html,
     table_html,
 )
-from thesislib.study.method import Method, added, detect, threshold
+from thesislib.study.method import Method, added, detect, rows_left_out, threshold
+from thesislib.study.optional import in_place, section
 from thesislib.study.task import WHOLE, Task, data_of
 from thesislib.study.units import IMAGE
 
@@ -97,7 +100,8 @@ def table(
         partial=run.located.partial,
         title="" if table_id else title,
     )
-    return html + _at_the_median(run, methods[0], task)
+    gone = in_place(run, rows_left_out(run))
+    return html + gone + _at_the_median(run, methods[0], task)
 
 
 def _at_the_median(run, method: Method, task: Task) -> str:
@@ -105,10 +109,11 @@ def _at_the_median(run, method: Method, task: Task) -> str:
     scores, labels = detect(run, method, task).scores, data_of(run, task).test_labels
     value = threshold(run, scores, task)
     shares = image.confusion(labels, scores, value)
+    shown = f"{value:.4g}".replace("inf", "∞")
     return (
         "<p>Sensitivity, specificity and accuracy are means over 20 thresholds, "
         "without the images that chose them. The median of these for "
-        f"{escape(method.label)} is {value:.4g}: there histogram, decisions and "
+        f"{escape(method.label)} is {shown}: there histogram, decisions and "
         "explorer begin, and over <em>all</em> test images its sensitivity is "
         f"{shares['sensitivity']:.3f}, its specificity {shares['specificity']:.3f}.</p>"
     )
@@ -134,7 +139,7 @@ def mean_table(
         ("method", "published", "ours"),
         lines,
         run,
-    )
+    ) + in_place(run, rows_left_out(run))
 
 
 def class_table(
@@ -165,6 +170,7 @@ def class_table(
 # --- Contrasts -------------------------------------------------------------------
 
 
+@section("differences of AUROCs", "contrasts")
 def contrasts(run, methods: Sequence[Method], tasks: Tasks = (WHOLE,)) -> str:
     """Differences of AUROCs on the same test images.
 
@@ -246,15 +252,22 @@ def _best_floors(found: Mapping, floors: Sequence[str]) -> list[tuple[str, str]]
 # --- Kinds, curves, thresholds -----------------------------------------------------
 
 
+@section("kinds of abnormality by themselves")
 def kinds(run, methods: Sequence[Method], task: Task = WHOLE) -> str:
     """AUROC of each kind of abnormality by itself."""
     data, found = data_of(run, task), {}
+    few = [minima.of_kind(kind) for kind in minima.few_of_a_kind(data)]
+    for part in few:
+        run.leave_out(part, minima.TOO_FEW)
     for method in methods:
         scores = detect(run, method, task).scores
         found[method.label] = units.add_kinds(run, data, method.key, scores)
     names = list(next(iter(found.values())))
-    numbers = {kind: sum(k == kind for k in data.test_kinds) for kind in names}
-    return table_html(
+    abnormal = np.array(data.test_kinds)[data.test_labels == 1]
+    numbers = {kind: int((abnormal == kind).sum()) for kind in names}
+    if not names:
+        return in_place(run, few)
+    table = table_html(
         "AUROC of each kind of abnormality against all normal images.",
         ("encoder and detector", *(f"{kind} ({numbers[kind]})" for kind in names)),
         [
@@ -263,8 +276,10 @@ def kinds(run, methods: Sequence[Method], task: Task = WHOLE) -> str:
         ],
         run,
     )
+    return table + in_place(run, few)
 
 
+@section("ROC curves")
 def roc(run, methods: Sequence[Method], found: Found, what: str):
     """ROC curves of all methods.
 
@@ -282,6 +297,7 @@ def roc(run, methods: Sequence[Method], found: Found, what: str):
     return run.figure(fig, "roc", alt=text, caption=text)
 
 
+@section("histogram of scores")
 def histogram(run, method: Method):
     """Scores of normal and abnormal images, and the threshold of Section 5.4.3."""
     found = detect(run, method)

@@ -15,8 +15,10 @@ from thesislib.metrics.image import Estimate
 from thesislib.metrics.ranks import LEAST, rank_correlation
 from thesislib.report.tables import beside
 from thesislib.report.text import FLOORS
+from thesislib.study import minima
 from thesislib.study.html import estimate_html, table_html
 from thesislib.study.method import Method, detect
+from thesislib.study.optional import attempt, in_place, section
 from thesislib.study.task import Task, data_of
 from thesislib.study.units import IMAGE
 
@@ -84,12 +86,22 @@ def rows(run) -> dict[str, Estimate]:
 
 
 def _scores(run) -> dict[str, np.ndarray]:
-    """Scores of all floors of a dataset that is one class, computed once."""
-    data = run.data
-    keys = [k for k in FLOORS if k != "cnn-ceiling" or data.source == "phantom"]
-    return run.once("floors", lambda: {k: floor(run, data, k) for k in keys})
+    """Scores of all floors of a dataset that is one class, each computed once; without
+    those that the data are too few for."""
+    found = {}
+    for key, name in FLOORS.items():
+        if key != "cnn-ceiling" or run.data.source == "phantom":
+            why = minima.lacking(run.data, key)
+            found[key] = attempt(run, name, partial(_kept, run, key), why)
+    return {key: scores for key, scores in found.items() if scores is not None}
 
 
+def _kept(run, key: str) -> np.ndarray:
+    compute = partial(floor, run, run.data, key)
+    return run.once(f"floor {key}", lambda: {"scores": compute()})["scores"]
+
+
+@section("naive baselines")
 def table(run) -> str:
     """The naive baselines, a table of ours alone; where classes take turns they stand
     beside the methods."""
@@ -104,9 +116,11 @@ def table(run) -> str:
         partial=run.located.partial,
         title="Baselines that know nothing of lesions.",
     )
+    html += in_place(run, FLOORS.values())
     return f"{html}<p>Calling every test image abnormal has an F1 of {f1:.3f}.</p>"
 
 
+@section("floors that scores follow")
 def followed(run, methods: Sequence[Method]) -> str:
     """Which floors the scores of methods follow, on normal test images alone.
 
@@ -124,7 +138,9 @@ def followed(run, methods: Sequence[Method]) -> str:
     for method in methods:
         scores, cells = detect(run, method).scores[normal], []
         for key in FOLLOWED:
-            found = rank_correlation(scores, of_floors[key][normal])
+            found = None
+            if key in of_floors:
+                found = rank_correlation(scores, of_floors[key][normal])
             cells.append("–" if found is None else estimate_html(found))
             if found is not None:
                 setting = {**method.setting, "floor": key}

@@ -7,6 +7,7 @@ from thesislib.report.tables import beside
 from thesislib.study import units
 from thesislib.study.html import estimate_html, not_run, table_html
 from thesislib.study.method import Method, detect
+from thesislib.study.optional import section
 from thesislib.study.task import WHOLE, Task, data_of
 
 SCALES = {"igd": "global", "local": "local", "both": "global + local"}
@@ -22,45 +23,57 @@ IN_GROUPS = {  # metric of a row -> figure of `Detection.groups`
 
 
 def in_groups(run, methods: Sequence[Method], table_id: str | None, title: str) -> str:
-    """Tables 4.2, 5.6 and 5.7: means over groups of images, with the threshold named.
-
-    IoU and Dice at the global threshold carry the published table.
+    """Tables 4.2, 5.6 and 5.7, and all pixels together, for datasets with masks.
 
     Args:
         title: Of a table of ours alone.
     """
     if run.data.test_masks is None:
         return NO_MASKS
-    chosen = [method for method in methods if detect(run, method).groups]
-    for method in chosen:
-        found = detect(run, method)
+    return _groups(run, methods, table_id, title) + _all_pixels(run, methods)
+
+
+@section("localisation in groups of images", "groups")
+def _groups(run, methods: Sequence[Method], table_id: str | None, title: str) -> str:
+    """Means over groups of images, with the threshold named.
+
+    IoU and Dice at the global threshold carry the published table.
+    """
+    for method in methods:
         table = units.printed_in(table_id, method.key)
-        for metric, figure in IN_GROUPS.items():
+        groups = detect(run, method).groups
+        for metric, figure in IN_GROUPS.items() if groups else ():
             where = None if figure.endswith("oracle") else table
-            run.add_row(where, method.key, {}, metric, *found.groups[figure])
-        pixels, number = found.pixels[found.scale], len(run.data.test_labels)
-        units.add_pixels(run, method.key, ALL_PIXELS, pixels, number)
-    shared = {
-        "names": {method.key: method.label for method in methods},
-        "partial": run.located.partial,
-    }
-    groups = beside(
+            run.add_row(where, method.key, {}, metric, *groups[figure])
+    return beside(
         run.rows,
         table_id,
         metrics=tuple(IN_GROUPS),
         title="" if table_id else title,
-        **shared,
+        names={method.key: method.label for method in methods},
+        partial=run.located.partial,
     )
-    pixels = beside(
+
+
+@section("localisation, all pixels together", "pixels")
+def _all_pixels(run, methods: Sequence[Method]) -> str:
+    """Metrics of all pixels of all test images together."""
+    for method in methods:
+        found = detect(run, method)
+        if found.scale in found.pixels:
+            pixels, number = found.pixels[found.scale], len(run.data.test_labels)
+            units.add_pixels(run, method.key, ALL_PIXELS, pixels, number)
+    return beside(
         [{**r, "setting": {}} for r in run.rows if r["setting"] == ALL_PIXELS],
         None,
         metrics=("pixel_auc", "pixel_ap", "fpr95", "pro"),
         title="All pixels of all test images together.",
-        **shared,
+        names={method.key: method.label for method in methods},
+        partial=run.located.partial,
     )
-    return groups + pixels
 
 
+@section("localisation image by image")
 def image_by_image(
     run,
     method: Method,

@@ -1,7 +1,8 @@
 """A method: a row of the tables. Fitted once in a run, kept, read back on resume."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,12 @@ from thesislib.figures.explorer import choose
 from thesislib.figures.panels import map_scale
 from thesislib.metrics import image, localisation
 from thesislib.metrics.image import Estimate
+from thesislib.metrics.inputs import check_scores
 from thesislib.metrics.per_image import aurocs_of_images
 from thesislib.metrics.pixel import PixelHistogram
+from thesislib.study import minima
 from thesislib.study.encoders import Encoder
+from thesislib.study.optional import attempt
 from thesislib.study.task import WHOLE, Task, data_of, kept, known
 
 BATCH = 256  # images that are scored together, where a method does not say otherwise
@@ -111,6 +115,44 @@ def detect(run, method: Method, task: Task = WHOLE, *, maps: bool = True) -> Det
     return kept(run, ("detection", name), lambda: _detection(run.once(name, compute)))
 
 
+def fitted(
+    run, methods: Sequence[Method], tasks: Sequence[Task] = (WHOLE,)
+) -> list[Method]:
+    """Fit every method on every task and score its test images; those that could be.
+
+    The first is the chapter's own, whose errors stop the run. The others are left out
+    where the data are too few for them, or where they fail.
+
+    Raises:
+        InputError: If the data are too few for the first, before anything is trained.
+    """
+    for task in tasks:
+        minima.require(data_of(run, task))
+    main, *others = methods
+    kept(run, ("labels",), set).update(method.label for method in others)
+    for task in tasks:
+        detect(run, main, task)
+
+    def scored(method: Method) -> bool:
+        for task in tasks:
+            detect(run, method, task)
+        return True
+
+    chosen = [main]
+    for method in others:
+        short = (minima.lacking(data_of(run, task), method.key) for task in tasks)
+        why = next(filter(None, short), "")
+        if attempt(run, method.label, partial(scored, method), why):
+            chosen.append(method)
+    return chosen
+
+
+def rows_left_out(run) -> list[str]:
+    """Labels of the methods that `fitted` left out."""
+    labels = kept(run, ("labels",), set)
+    return [part for part in run.left_out if part in labels]
+
+
 def threshold(run, scores: np.ndarray, task: Task = WHOLE) -> float:
     """Median threshold of the validation draws of Section 5.4.3."""
     labels = data_of(run, task).test_labels
@@ -143,6 +185,7 @@ def _arrays(run, method, detector, data, maps: bool) -> dict[str, np.ndarray]:
     every = detector.maps == "free" or masks is not None
     found = detector.score(batches, maps=maps and every)
     scores = found.scores.numpy()
+    check_scores(scores, len(data.test_labels))
     arrays = {"scores": scores}
     arrays |= {f"terms/{name}": term.numpy() for name, term in found.terms.items()}
     if not maps:
@@ -157,7 +200,7 @@ def _arrays(run, method, detector, data, maps: bool) -> dict[str, np.ndarray]:
         drawn = dict(list(drawn.items())[-1:])
     for scale, of_all in drawn.items():
         of_all = of_all.numpy()
-        arrays[f"maps/{scale}"] = of_all[places].astype(np.float16)
+        arrays[f"maps/{scale}"] = _small(of_all[places])
         arrays[f"ends/{scale}"] = np.array(map_scale(of_all))
         if masks is not None:
             histogram = PixelHistogram()
@@ -165,7 +208,8 @@ def _arrays(run, method, detector, data, maps: bool) -> dict[str, np.ndarray]:
             of_pixels = histogram.to_arrays().items()
             arrays |= {f"pixels/{scale}/{k}": v for k, v in of_pixels}
             arrays[f"images/{scale}"] = aurocs_of_images(of_all, masks)
-    if method.groups and masks is not None and drawn:
+    in_groups = method.groups and masks is not None and drawn
+    if in_groups and not minima.lacking(data, "groups"):
         own = list(drawn.values())[-1].numpy()
         seed = run.parameters.seed
         groups = localisation.localise(own, masks, data.test_labels, seed=seed)
@@ -173,6 +217,12 @@ def _arrays(run, method, detector, data, maps: bool) -> dict[str, np.ndarray]:
             for metric, estimate in estimates.items():
                 arrays[f"groups/{metric} {threshold}"] = np.array(estimate)
     return arrays
+
+
+def _small(maps: np.ndarray) -> np.ndarray:
+    """Maps in half precision, where they fit into it."""
+    fits = np.abs(maps).max(initial=0) < np.finfo(np.float16).max
+    return maps.astype(np.float16) if fits else maps
 
 
 def _detection(arrays: dict[str, np.ndarray]) -> Detection:

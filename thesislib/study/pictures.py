@@ -1,20 +1,25 @@
 """The sections of pictures: examples, losses, maps of features, heatmaps, decisions."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from thesislib.figures import curves, embedding, explorer, panels
+from thesislib.datasets.base import NORMAL
+from thesislib.figures import curves, embedding, explorer, panels, style
 from thesislib.figures import one_class as figures
 from thesislib.report import says as sentences
+from thesislib.report import text
 from thesislib.report.designs import Design
 from thesislib.report.records import Run
+from thesislib.study import minima
 from thesislib.study.encoders import Encoder, features, in_colour, trained
 from thesislib.study.html import not_run
 from thesislib.study.localisation import SCALES
 from thesislib.study.method import Detection, Method, added, detect, threshold
+from thesislib.study.optional import attempt, section
 from thesislib.study.task import WHOLE, Task, data_of
 from thesislib.study.units import add_distance_ratio
 from thesislib.training import seeding
@@ -25,14 +30,20 @@ def words(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{number:,} {name}" for name, number in counts.items())
 
 
-def describe(run, setup: str, *more: str) -> str:
+def describe(run, setup: str, *more: str, parts: Collection[str]) -> str:
     """The run in a few lines of Markdown: data, counts, settings.
 
     Args:
         setup: What was trained, a phrase after preset, reading and seed.
         more: Further paragraphs.
+        parts: Of the chapter, those that need some number of images.
+
+    Raises:
+        InputError: If the data are too few for any run.
     """
     data, parameters = run.data, run.parameters
+    if not getattr(data, "class_names", None):
+        minima.require(data)
     lines = [f"**{data.name}**, {data.source} data: {words(data.counts)}."]
     if data.source == "phantom":
         lines.append(
@@ -47,6 +58,8 @@ def describe(run, setup: str, *more: str) -> str:
         f"{parameters.seed}: {setup}."
     )
     lines += more
+    gone = minima.left_out(data, parts)
+    lines += [f"Left out: {text.markdown(part)}. {why}" for part, why in gone]
     if run.sealed:
         lines.append("This run was sealed before; its results are read back.")
     return "\n\n".join(lines)
@@ -66,6 +79,7 @@ def _masks(data, indices: np.ndarray) -> np.ndarray | None:
     return None if data.test_masks is None else data.test_masks[indices]
 
 
+@section("examples of test images")
 def examples(run, task: Task = WHOLE, of: str = "") -> str:
     """Normal and abnormal test images.
 
@@ -78,17 +92,40 @@ def examples(run, task: Task = WHOLE, of: str = "") -> str:
         data.test.take(chosen),
         data.test_labels[chosen],
         masks=_masks(data, chosen),
-        kinds=[data.test_kinds[index] for index in chosen],
+        kinds=kind_names(data, chosen),
     )
     outlined = "" if data.test_masks is None else ", their masks outlined"
     return run.figure(
         fig,
         "examples",
         alt=f"Normal and abnormal test images{of}.",
-        caption=f"Test images{of}: normal above, abnormal below{outlined}.",
+        caption=f"Test images{of}: normal above, abnormal below{outlined}."
+        f"{_unwritten(data)}",
     )
 
 
+def kind_names(data, indices: np.ndarray) -> list[str]:
+    """What test images are, for figures: "normal" is said of normal images alone."""
+    return [
+        _kind(data.test_kinds[i]) if data.test_labels[i] else NORMAL for i in indices
+    ]
+
+
+def _kind(name: str) -> str:
+    """A kind of abnormality; names that figures have other looks for are told apart."""
+    taken = name == NORMAL or name.startswith("pasted ")
+    return f"abnormal: {name}" if taken else name
+
+
+def _unwritten(data) -> str:
+    """What a caption says where no font here has a sign of some kind's name."""
+    names = "".join(set(data.test_kinds))
+    if not style.is_written(names):
+        return " [U+...] is a sign that no font here has, by its number in Unicode."
+    return ""
+
+
+@section("examples of strong augmentations")
 def strong_examples(run, augmentations: Mapping[str, tuple[str, Any]], figure: str):
     """One normal image under every class of every strong augmentation.
 
@@ -116,6 +153,7 @@ def strong_examples(run, augmentations: Mapping[str, tuple[str, Any]], figure: s
     )
 
 
+@section("curves of losses")
 def losses(
     run,
     history: Sequence[Mapping[str, float]],
@@ -185,6 +223,7 @@ def tsne(
     return run.figure(fig, "tsne", alt=alt, caption=caption)
 
 
+@section("t-SNE of encoders")
 def tsne_of_encoders(run, encoders: Sequence[Encoder], figure: str):
     """t-SNE of what encoders make of test images, and the ratio of distances as a row.
 
@@ -194,12 +233,19 @@ def tsne_of_encoders(run, encoders: Sequence[Encoder], figure: str):
     data, chosen = run.data, sample_of_all(run)
     labels, found = data.test_labels[chosen], {}
     for encoder in encoders:
-        images = in_colour(data.test)
-        found[encoder.label] = features(trained(run, encoder).model, images, chosen)
-        add_distance_ratio(run, encoder.row(), found[encoder.label], labels)
-    kinds = [data.test_kinds[index] for index in chosen]
+        seen = partial(_seen, run, encoder, chosen)
+        if (what := attempt(run, f"t-SNE of {encoder.label}", seen)) is not None:
+            found[encoder.label] = what
+            add_distance_ratio(run, encoder.row(), what, labels)
     caption = f"t-SNE of encoder features of test images, as Figure {figure}."
-    return tsne(run, found, kinds, labels, caption)
+    kinds = kind_names(data, chosen)
+    return tsne(run, found, kinds, labels, caption + _unwritten(data))
+
+
+def _seen(run, encoder: Encoder, chosen: np.ndarray) -> np.ndarray:
+    """What an encoder makes of some test images, (n,) indices to (n, D)."""
+    images = in_colour(run.data.test)
+    return features(trained(run, encoder).model, images, chosen)
 
 
 # --- Maps ------------------------------------------------------------------------
@@ -219,6 +265,7 @@ def _spread(labels: np.ndarray, found: Detection, per_class: int) -> np.ndarray:
     return np.concatenate(chosen)
 
 
+@section("anomaly maps")
 def heatmaps(
     run, method: Method | None, what: str, name: str = "heatmaps", task: Task = WHOLE
 ) -> str:
@@ -261,6 +308,7 @@ def of_added(run) -> str:
     )
 
 
+@section("anomaly maps of each scale")
 def scale_heatmaps(run, method: Method, caption: str, task: Task = WHOLE):
     """The maps of each scale side by side."""
     found, data = detect(run, method, task), data_of(run, task)
@@ -278,6 +326,7 @@ def scale_heatmaps(run, method: Method, caption: str, task: Task = WHOLE):
     return run.figure(fig, "heatmaps", alt=alt, caption=caption)
 
 
+@section("right and wrong decisions")
 def gallery(
     run, method: Method | None, what: str, name: str, per_group: int = 4
 ) -> str:
@@ -309,6 +358,7 @@ def gallery(
     ).data
 
 
+@section("explorer")
 def explore(run, method: Method, task: Task = WHOLE, at: float | None = None):
     """The explorer: a threshold to move, images to choose, without a kernel.
 
@@ -336,6 +386,7 @@ def explore(run, method: Method, task: Task = WHOLE, at: float | None = None):
 # --- What a decoder makes of images ------------------------------------------------
 
 
+@section("reconstructions")
 def reconstructions(
     run,
     rebuild: Callable[[torch.Tensor], torch.Tensor],
@@ -363,6 +414,7 @@ def reconstructions(
     return run.figure(fig, name, alt=alt, caption=caption)
 
 
+@section("terms of the score")
 def score_terms(
     run, found: Detection, terms: Mapping[str, str], caption: str, task: Task
 ):
@@ -377,6 +429,7 @@ def score_terms(
     return run.figure(fig, "terms", alt=alt, caption=caption)
 
 
+@section("what this run says")
 def says(run) -> str:
     """What the rows of this run say so far, as Markdown: a loss before a gain."""
     record = {"seal": "", **run.record, "rows": run.rows}
@@ -398,7 +451,8 @@ def left_out(run, fields: Mapping[str, str], why: str) -> list[str]:
             found += [] if chosen >= whole else [f"{what}: {why}"]
         elif missing := [x for x in whole if x not in chosen and x != "imagenet"]:
             found.append(f"{what} ({', '.join(map(str, missing))}): {why}")
-    return found
+    own = run.left_out.items()
+    return found + [text.markdown(f"{part}: {reason}") for part, reason in own]
 
 
 def bullets(phrases: Sequence[str]) -> str:

@@ -6,7 +6,9 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from thesislib.datasets import subsets
+from thesislib.errors import InputError
 from thesislib.ranges import at_least
+from thesislib.runs.run import is_final
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,16 +67,23 @@ _KNOWN: WeakKeyDictionary = WeakKeyDictionary()  # run -> key -> what was made
 
 
 def kept(run, key: tuple, make: Callable[[], Any]) -> Any:
-    """What `make` gives, made once in a run's life."""
+    """What `make` gives, made once in a run's life; or the error that it ends in."""
     made = _KNOWN.setdefault(run, {})
     if key not in made:
-        made[key] = make()
+        try:
+            made[key] = make()
+        except InputError as error:
+            if is_final(error):
+                made[key] = error
+            raise
+    if isinstance(made[key], InputError):
+        raise made[key]
     return made[key]
 
 
 def known(run, key: tuple) -> bool:
     """Whether `kept` has made it already."""
-    return key in _KNOWN.get(run, {})
+    return not isinstance(_KNOWN.get(run, {}).get(key, InputError()), InputError)
 
 
 def data_of(run, task: Task = WHOLE):

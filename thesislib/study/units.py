@@ -19,6 +19,7 @@ from thesislib.metrics.image import Estimate
 from thesislib.metrics.pixel import PixelHistogram
 from thesislib.metrics.seeds import over_seeds_phantom
 from thesislib.metrics.video import VideoScores
+from thesislib.study import minima
 
 Tables = Sequence[str | None]
 
@@ -113,11 +114,12 @@ def add_kinds(run, data, row: str, scores: np.ndarray) -> dict[str, Estimate]:
     """Record the AUROC of each kind of abnormality against all normal images.
 
     Returns:
-        Kind -> estimate, in alphabetical order.
+        Kind -> estimate, in alphabetical order; without kinds of too few images.
     """
     found, kinds, labels = {}, np.array(data.test_kinds), data.test_labels
-    for kind in map(str, sorted(set(kinds[labels == 1]))):
-        chosen = (labels == 0) | (kinds == kind)
+    few = minima.few_of_a_kind(data)
+    for kind in sorted({str(kind) for kind in kinds[labels == 1]} - few.keys()):
+        chosen = (labels == 0) | ((labels == 1) & (kinds == kind))
         patients = data.test_patients
         patients = None if patients is None else patients[chosen]
         given = (labels[chosen], scores[chosen])

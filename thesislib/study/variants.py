@@ -6,6 +6,7 @@ same key under a setting of its own, drawn beside what is published of it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -25,7 +26,8 @@ from thesislib.study.html import (
     number_html,
     table_html,
 )
-from thesislib.study.method import Detection, Method, detect
+from thesislib.study.method import Method, detect
+from thesislib.study.optional import attempt, in_place, section
 from thesislib.study.task import Task, data_of
 from thesislib.study.units import IMAGE
 
@@ -71,6 +73,7 @@ class Published:
 NOTHING = Published()
 
 
+@section("variants")
 def compare(
     run,
     variants: Sequence[Variant],
@@ -92,10 +95,12 @@ def compare(
         return not_run(title, left_out_by_preset(run))
     if numbers:
         variants = sorted(variants, key=lambda variant: variant.value)
-    found = {
-        v.label: _add(run, v.method.key, {name: v.value}, detect(run, v.method))
-        for v in variants
-    }
+    found = {}
+    for variant in variants:
+        estimate = attempt(run, _part(variant), partial(_add, run, variant, name))
+        if estimate is not None:
+            found[variant.label] = estimate
+    gone = in_place(run, map(_part, variants))
     values = [estimate.value for estimate in found.values()]
     drawn = {
         "ours_label": "ours, 95 % interval",
@@ -113,21 +118,22 @@ def compare(
         comparisons.dots(ax, list(found), values, intervals, beside_them, **drawn)
     head = [name.replace("_", " "), "AUROC"]
     lines = [[label, estimate_html(e)] for label, e in found.items()]
-    alt, note = f"{title}: AUROC with interval", ""
+    alt, remark = f"{title}: AUROC with interval", ""
     if known:
         head.append(published.label)
         for line in lines:
             line.append(text.number(known.get(line[0])))
-        alt, note = f"{alt}, and the published values known", published.note
+        alt, remark = f"{alt}, and the published values known", published.note
     figure = run.figure(
         fig,
         f"{name}-auc",
         alt=f"{alt}.",
-        caption=f"{title}. {note}Intervals are over the test images of this run.",
+        caption=f"{title}. {remark}Intervals are over the test images of this run.",
     )
-    return table_html(f"{title}.", head, lines, run) + figure.data
+    return table_html(f"{title}.", head, lines, run) + gone + figure.data
 
 
+@section("loss terms one by one")
 def components(
     run,
     variants: Sequence[Variant],
@@ -147,16 +153,19 @@ def components(
     if len(variants) < 2:
         what = f"the loss terms one by one (Table {table_of})"
         return not_run(what, left_out_by_preset(run))
-    estimates, published = [], []
+    estimates, published, shown = [], [], []
     for variant in variants:
-        key, setting = variant.method.key, {"components": list(variant.value)}
-        found = detect(run, variant.method)
-        estimates.append(_add(run, key, setting, found, table_id, metric))
-        value = paper.published(table_id, key, setting, metric)
+        add = partial(_add, run, variant, "components", table_id, metric)
+        if (estimate := attempt(run, _part(variant), add)) is None:
+            continue
+        shown.append(variant)
+        estimates.append(estimate)
+        setting = {"components": list(variant.value)}
+        value = paper.published(table_id, variant.method.key, setting, metric)
         published.append(np.nan if value is None else value)
     fig = comparisons.ablation(
         list(titles.values()),
-        [[term in variant.value for term in titles] for variant in variants],
+        [[term in variant.value for term in titles] for variant in shown],
         [estimate.value for estimate in estimates],
         units.intervals(estimates),
         published if table_id else None,
@@ -175,18 +184,20 @@ def components(
         partial=run.located.partial,
         title="" if table_id else f"Loss terms one by one, as Table {table_of}.",
     )
-    return html + figure.data
+    return html + in_place(run, map(_part, variants)) + figure.data
+
+
+def _part(variant: Variant) -> str:
+    """What a variant is called where it is left out."""
+    return f"the variant {variant.label}"
 
 
 def _add(
-    run,
-    key: str,
-    setting: dict,
-    found: Detection,
-    table: str | None = None,
-    metric="auc",
+    run, variant: Variant, name: str, table: str | None = None, metric: str = "auc"
 ) -> Estimate:
-    """Record the AUROC of a variant and the scores behind it."""
+    """Record the AUROC of a variant, under its value, and the scores behind it."""
+    value = list(variant.value) if name == "components" else variant.value
+    key, setting, found = variant.method.key, {name: value}, detect(run, variant.method)
     estimate = IMAGE.estimates(run, run.data, found.scores)["auc"]
     units.add_scores(run, run.data, key, setting, found.scores)
     run.add_row(table, key, setting, metric, *estimate)
@@ -196,6 +207,7 @@ def _add(
 # --- Training sets: whole, small, contaminated -------------------------------------
 
 
+@section("components one by one")
 def trainings(
     run,
     variants: Sequence[Variant],
@@ -210,24 +222,31 @@ def trainings(
         sets: Column of the table -> what changes in a task.
         table_dataset: The dataset that the table prints.
     """
-    dataset, lines = run.parameters.dataset, []
+    dataset, lines, gone = run.parameters.dataset, [], []
     suffix = "" if dataset == table_dataset else f"@{dataset}"
     table = None if suffix else table_id
     for variant in variants:
         method, setting = variant.method, {"components": list(variant.value)}
         cells = []
         for column, change in sets.items():
-            mean = _over_classes(
+            part = f"the components {variant.label}, training set {column}"
+            mean = attempt(
                 run,
-                method,
-                [replace(task, **change) for task in tasks],
-                {**method.setting, **setting},
-                f"auc_{column}",
-                table,
-                column,
+                part,
+                partial(
+                    _over_classes,
+                    run,
+                    method,
+                    [replace(task, **change) for task in tasks],
+                    {**method.setting, **setting},
+                    f"auc_{column}",
+                    table,
+                    column,
+                ),
             )
+            gone.append(part)
             printed = paper.published(table_id, method.key, setting, f"auc_{column}")
-            cells += [number_html(printed), estimate_html(mean)]
+            cells += [number_html(printed), estimate_html(mean) if mean else "–"]
         lines.append((variant.label, *cells))
     head = [f"{s}, {who}" for s in sets for who in (f"Table {table_id}", "ours")]
     return table_html(
@@ -235,9 +254,10 @@ def trainings(
         ("components", *head),
         lines,
         run,
-    )
+    ) + in_place(run, gone)
 
 
+@section("small and contaminated training sets")
 def sweep(
     run,
     methods: Sequence[Method],
@@ -254,19 +274,28 @@ def sweep(
         tables: Setting -> table.
     """
     found: dict[tuple, Estimate] = {}
+    gone = []
     for method in methods:
         for kind, values in kinds.items():
             for value in values:
                 clean = {"train_fraction": 1.0, "contamination": 0.0}[kind] == value
                 what = {} if clean else {kind.removeprefix("train_"): value}
-                found[method.label, kind, value] = _over_classes(
+                gone.append(_training_set(method.label, kind, value))
+                estimate = attempt(
                     run,
-                    method,
-                    [replace(task, **what) for task in tasks],
-                    {**method.setting, kind: value},
-                    "auc",
-                    tables[kind],
+                    gone[-1],
+                    partial(
+                        _over_classes,
+                        run,
+                        method,
+                        [replace(task, **what) for task in tasks],
+                        {**method.setting, kind: value},
+                        "auc",
+                        tables[kind],
+                    ),
                 )
+                if estimate is not None:
+                    found[method.label, kind, value] = estimate
     of_methods = {
         method.label: {
             kind: {
@@ -289,8 +318,7 @@ def sweep(
     for (label, kind, value), estimate in found.items():
         metric = f"auc@{table_dataset}"
         printed = paper.published(tables[kind], keys[label], {kind: value}, metric)
-        what = "of the images" if kind == "train_fraction" else "abnormal among them"
-        name = f"{label}, {value * 100:g} % {what}"
+        name = _training_set(label, kind, value)
         lines.append((name, number_html(printed), estimate_html(estimate)))
     table = table_html(
         "Small and contaminated training sets, beside Tables "
@@ -299,7 +327,13 @@ def sweep(
         lines,
         run,
     )
-    return table + figure.data
+    return table + in_place(run, gone) + figure.data
+
+
+def _training_set(label: str, kind: str, value: float) -> str:
+    """A method on a kind of training set, for readers."""
+    what = "of the images" if kind == "train_fraction" else "abnormal among them"
+    return f"{label}, {value * 100:g} % {what}"
 
 
 def _over_classes(

@@ -28,6 +28,10 @@ SCHEMA = 1
 ANEW = "set THESIS_OVERWRITE=1 or delete the run's folder to start anew"
 
 
+class CheckpointError(InputError):
+    """A checkpoint or a file of weights is not what is wanted; the user decides."""
+
+
 def save(
     folder: Path,
     step: int,
@@ -136,7 +140,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise InputError(
+        raise CheckpointError(
             f"The weights {where} could not be read ({error.strerror})."
         ) from error
     if path.suffix == ".safetensors":
@@ -146,9 +150,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
     if not isinstance(loaded, dict) or not loaded:
-        raise InputError(f"{where} holds no dictionary of tensors.")
+        raise CheckpointError(f"{where} holds no dictionary of tensors.")
     if wrong := [key for key, item in loaded.items() if not isinstance(item, Tensor)]:
-        raise InputError(f"{where} holds more than tensors: {wrong[0]!r} is none.")
+        raise CheckpointError(f"{where} holds more than tensors: {wrong[0]!r} is none.")
     return loaded
 
 
@@ -178,7 +182,7 @@ def load_into(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> 
     ]
     problems += sorted(shapes)[:1]
     if problems:
-        raise InputError(
+        raise CheckpointError(
             f"{source} does not fit {type(module).__name__}: it was made for another "
             f"architecture ({'; '.join(problems)})."
         )
@@ -192,7 +196,7 @@ def _pack_tensors(saving: Mapping[str, object]) -> bytes:
         if isinstance(item, nn.Module):
             for key, value in item.state_dict().items():
                 if not isinstance(value, Tensor):
-                    raise InputError(f"{name} keeps {key}, which is not a tensor.")
+                    raise CheckpointError(f"{name} keeps {key}, which is not a tensor.")
                 tensors[f"{name}/{key}"] = value
         elif isinstance(item, Tensor):
             tensors[f"{name}/"] = item
@@ -210,7 +214,7 @@ def _pack_states(saving: Mapping[str, object]) -> bytes:
         if isinstance(item, nn.Module | Tensor):
             continue
         if not hasattr(item, "state_dict") or not hasattr(item, "load_state_dict"):
-            raise InputError(
+            raise CheckpointError(
                 f"saving[{name!r}] is {type(item).__name__}; allowed are modules, "
                 "tensors, optimisers and schedulers."
             )
@@ -224,26 +228,26 @@ def _unpack_tensors(content: bytes, where: str) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load(content)
     except safetensors.SafetensorError as error:
-        raise InputError(f"{where} is not a whole safetensors file.") from error
+        raise CheckpointError(f"{where} is not a whole safetensors file.") from error
 
 
 def _unpack_states(content: bytes, where: str) -> dict:
     try:
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise InputError(
+        raise CheckpointError(
             f"{where} is a pickle with code in it, which could do anything, or no "
             "torch file at all; it was not loaded."
         ) from error
     except (RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
-        raise InputError(f"{where} is damaged or no torch file.") from error
+        raise CheckpointError(f"{where} is damaged or no torch file.") from error
 
 
 def _read_head(path: Path, where: str) -> dict:
     try:
         head = json.loads(path.read_text(encoding="utf-8"))
         if head["schema"] != SCHEMA:
-            raise InputError(
+            raise CheckpointError(
                 f"The checkpoint {where} has schema {head['schema']}, this version "
                 f"reads {SCHEMA}; {ANEW}."
             )
@@ -253,11 +257,13 @@ def _read_head(path: Path, where: str) -> dict:
     except InputError:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
+        raise CheckpointError(
             f"The checkpoint {where}/checkpoint.json is damaged; {ANEW}."
         ) from error
     if any("/" in name or "\\" in name for name in names):
-        raise InputError(f"The checkpoint {where} names files outside of it; {ANEW}.")
+        raise CheckpointError(
+            f"The checkpoint {where} names files outside of it; {ANEW}."
+        )
     return head
 
 
@@ -268,17 +274,17 @@ def _check_origin(
     theirs = head["identity"]
     for name in sorted({*identity, *theirs}):
         if theirs.get(name) != identity.get(name):
-            raise InputError(
+            raise CheckpointError(
                 f"The checkpoint {where} was made with {name} {theirs.get(name)!r}, "
                 f"now it is {identity.get(name)!r}; {ANEW}."
             )
     if changed := sources.changed(head["sources"]):
-        raise InputError(
+        raise CheckpointError(
             f"The checkpoint {where} was made by other sources "
             f"({', '.join(changed[:5])} changed since); {ANEW}."
         )
     if not head["finished"] and head["device"] != device:
-        raise InputError(
+        raise CheckpointError(
             f"The checkpoint {where} is half-way on {head['device']}, which {device} "
             f"would not repeat; continue on {head['device']}, or {ANEW}."
         )
@@ -288,12 +294,12 @@ def _read_file(path: Path, sha256: str) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise InputError(
+        raise CheckpointError(
             f"{atomic.shown(path)} of the checkpoint could not be read "
             f"({error.strerror}); {ANEW}."
         ) from error
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise InputError(
+        raise CheckpointError(
             f"{atomic.shown(path)} is not the file its checkpoint wrote; {ANEW}."
         )
     return content
@@ -307,7 +313,7 @@ def _restore(
 ) -> None:
     theirs = {key.partition("/")[0] for key in tensors} | states.keys()
     if theirs != saving.keys():
-        raise InputError(
+        raise CheckpointError(
             f"The checkpoint {where} holds {sorted(theirs)}, this stage saves "
             f"{sorted(saving)}; {ANEW}."
         )
@@ -321,7 +327,7 @@ def _restore(
             load_into(item, part, f"{name} of the checkpoint {where}")
         elif isinstance(item, Tensor):
             if part[""].shape != item.shape:
-                raise InputError(
+                raise CheckpointError(
                     f"{name} of the checkpoint {where} is {tuple(part[''].shape)}, "
                     f"needed {tuple(item.shape)}; {ANEW}."
                 )

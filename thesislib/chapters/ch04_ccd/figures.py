@@ -2,10 +2,11 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import torch
 
-from thesislib.chapters.ch04_ccd import methods
+from thesislib.chapters.ch04_ccd import methods, settings
 from thesislib.detectors import f_anogan
 from thesislib.figures import curves
 from thesislib.figures import one_class as figures
@@ -15,6 +16,7 @@ from thesislib.study import pictures
 from thesislib.study.encoders import Encoder, trained
 from thesislib.study.html import not_run
 from thesislib.study.method import Method
+from thesislib.study.optional import attempt, section
 from thesislib.study.task import WHOLE
 from thesislib.training import seeding
 from thesislib.training.schedule import steps_of
@@ -28,9 +30,11 @@ def describe(run) -> str:
         f"{images.image_size} px, ResNet-18 of base width {config.base_width}, "
         f"{steps_of(config, len(images)):,} steps of {config.batch_size} images, "
         f"strong augmentation {config.strong}",
+        parts=settings.PARTS,
     )
 
 
+@section("strong augmentations")
 def strong_examples(run):
     """One normal image under every class of the four strong augmentations."""
     config = run.configs["ccd"]
@@ -41,12 +45,14 @@ def strong_examples(run):
     return pictures.strong_examples(run, augmentations, "4.2")
 
 
+@section("class term by step")
 def class_term(run):
     """How soon each strong augmentation of this run is told apart, Eq. (4.3)."""
-    found = {
-        v.method.encoder.config.strong: v.method.encoder for v in methods.strong(run)
-    }
-    named = {methods.STRONG_LABELS.get(n, n): e for n, e in found.items()}
+    named = {}
+    for variant in methods.strong(run):
+        encoder, label = variant.method.encoder, variant.label
+        if attempt(run, f"class term of {label}", partial(trained, run, encoder)):
+            named[label] = encoder
     blind = math.log(ccd.strong_augmentation(run.configs["ccd"]).num_classes)
     history = [
         {"step": row["step"], label: row["cla"], "blind": blind}
@@ -68,6 +74,7 @@ def class_term(run):
     )
 
 
+@section("generated images")
 def generated(run) -> str:
     """Images that f-AnoGAN's generator draws, beside its reconstructions."""
     encoder: Encoder = methods.encoders(run)["ccd"]
@@ -100,6 +107,7 @@ def generated(run) -> str:
     return of_images.data + rebuilt.data
 
 
+@section("reconstructions")
 def reconstructions(run, method: Method):
     """What the global model of a detector on CCD makes of test images."""
     model = next(iter(method.fit(run, WHOLE).by_scale.values()))

@@ -12,13 +12,22 @@ from thesislib.pretrain.patches import PatchesConfig
 from thesislib.ranges import at_least
 from thesislib.report.implemented import tables
 from thesislib.runs.parameters import ChapterParameters
-from thesislib.study import encoders, pictures
+from thesislib.study import encoders, minima, pictures
 from thesislib.study.task import DataConfig
 
 DETECTION_TABLE = tables("04_ccd", "detection")
 LOCALISATION_TABLE = tables("04_ccd", "localisation")
 DETECTORS = ("igd", "f-anogan", "ms-ssim", "padim")
 PRETRAININGS = ("ccd", "rotnet", "simclr")
+
+
+PARTS = (
+    "logistic-statistics",
+    "contrasts",
+    "groups",
+    "pixels",
+    minima.KINDS,
+)  # need some number of images
 
 
 @dataclass(frozen=True, kw_only=True)

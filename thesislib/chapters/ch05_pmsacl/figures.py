@@ -7,7 +7,7 @@ import torch
 
 from thesislib.augment.medmix import medmix
 from thesislib.augment.strong import STRONG, strong_augmentation
-from thesislib.chapters.ch05_pmsacl import methods
+from thesislib.chapters.ch05_pmsacl import methods, settings
 from thesislib.chapters.ch05_pmsacl.settings import Chapter05
 from thesislib.figures import curves, panels
 from thesislib.nn.pretext import NUM_DIRECTIONS
@@ -15,6 +15,7 @@ from thesislib.study import pictures
 from thesislib.study.encoders import trained
 from thesislib.study.html import not_run
 from thesislib.study.method import Method
+from thesislib.study.optional import section
 from thesislib.training import seeding
 from thesislib.training.schedule import steps_of
 
@@ -27,6 +28,7 @@ def describe(run) -> str:
         f"{images.image_size} px, ResNet-18 of base width {config.base_width}, "
         f"{steps_of(config, len(images)):,} steps of {config.batch_size} images, each "
         f"in {config.num_classes} classes and two views",
+        parts=settings.PARTS,
     )
 
 
@@ -51,6 +53,7 @@ def centres_measured(run) -> dict[int, str]:
     return {step: "centres measured"}
 
 
+@section("signs of collapse")
 def health(run):
     """Signs of collapse in the training of PMSACL."""
     history = trained(run, methods.encoders(run)["pmsacl"]).history
@@ -62,6 +65,7 @@ def health(run):
     )
 
 
+@section("losses on patches")
 def patch_losses(run) -> str:
     """What PMSACL learns of patches beside what it learns of images, as HTML.
 
@@ -109,6 +113,7 @@ def igd_heatmaps(run, method: Method | None) -> str:
     return drawn + pictures.of_added(run)
 
 
+@section("examples of MedMix")
 def medmix_examples(run, num_images: int):
     """Normal training images under every class of MedMix, as Figure 5.2."""
     config, count = run.configs["pmsacl"], run.configs["pmsacl"].num_classes
@@ -130,6 +135,7 @@ def medmix_examples(run, num_images: int):
     )
 
 
+@section("strong augmentations")
 def strong_examples(run):
     """One normal image under every class of every strong augmentation, Figure 5.7."""
     medmix = run.configs["pmsacl"].medmix

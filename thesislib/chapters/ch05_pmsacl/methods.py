@@ -91,6 +91,7 @@ def expected_rows(run, tables: Sequence[str | None]) -> list[tuple[str | None, s
         (table if table and paper.find_row(table, m.key, {}) else None, m.key)
         for m in methods(run)
         for table in tables
+        if m.label not in run.left_out
     ]
 
 

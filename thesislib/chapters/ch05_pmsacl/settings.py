@@ -10,13 +10,22 @@ from thesislib.pretrain.patches import PatchesConfig
 from thesislib.ranges import at_least
 from thesislib.report.implemented import tables
 from thesislib.runs.parameters import ChapterParameters
-from thesislib.study import encoders, pictures
+from thesislib.study import encoders, minima, pictures
 from thesislib.study.task import DataConfig
 
 DETECTION_TABLE = tables("05_pmsacl", "detection")
 LOCALISATION_TABLE = tables("05_pmsacl", "localisation")
 LOSS_TABLE_DATASETS = ("hyperkvasir", "lag")  # columns of Table 5.8
 OTHERS = ("rotnet", "csi", "droc", "supcon", "ccd")  # other rows of Table 5.9
+
+
+PARTS = (
+    "logistic-statistics",
+    "contrasts",
+    "groups",
+    "pixels",
+    minima.KINDS,
+)  # need some number of images
 
 
 @dataclass(frozen=True, kw_only=True)

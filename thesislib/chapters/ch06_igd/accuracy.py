@@ -9,6 +9,7 @@ from thesislib.metrics.image import Estimate
 from thesislib.study import units
 from thesislib.study.html import estimate_html, table_html
 from thesislib.study.method import detect
+from thesislib.study.optional import section
 from thesislib.study.task import data_of
 from thesislib.study.units import printed_in
 
@@ -17,6 +18,7 @@ FLOOR = "all-abnormal"  # row of a detector that calls every image abnormal
 STARTS = ("imagenet", "ssl")  # printed in both tables
 
 
+@section("accuracy at the score 0.5")
 def at_one_half(run) -> str:
     """Accuracy of IGD at the score 0.5, class by class and on the mean.
 

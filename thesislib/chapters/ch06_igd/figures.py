@@ -1,6 +1,7 @@
 """Chapter 6: the figures and texts that no other chapter has."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from thesislib.study.detectors import Network, variant
 from thesislib.study.encoders import features
 from thesislib.study.localisation import SCALES
 from thesislib.study.method import detect
+from thesislib.study.optional import attempt, section
 from thesislib.study.task import Task, data_of
 from thesislib.training.schedule import steps_of
 
@@ -38,6 +40,7 @@ def describe(run) -> str:
         f"{steps_of(config, len(images)):,} steps of {config.batch_size} images a "
         f"class, base width {config.base_width}, start `{parameters.start}`",
         *more,
+        parts=settings.PARTS,
     )
 
 
@@ -75,6 +78,7 @@ def distillation(run) -> str:
     return "\n".join(lines)
 
 
+@section("Gaussian term pass by pass")
 def gaussian(run):
     """The Gaussian term on the first class, and what its floor does, pass by pass."""
     task, floor = first_task(run), run.configs["igd"].variance_floor
@@ -83,7 +87,9 @@ def gaussian(run):
     for name in run.configs["study"].oscillation:
         label, change = OSCILLATION[name]
         network = variant(methods.igd(run), f"gaussian-{name}", change)
-        histories[label] = igd_model(run, task, network).history
+        train = partial(igd_model, run, task, network)
+        if trained := attempt(run, f"Gaussian term, {label}", train):
+            histories[label] = trained.history
     num_images = len(data_of(run, task).train)
     every = max(1, num_images // run.configs["igd"].batch_size)
     passes = {label: per_pass(rows, every) for label, rows in histories.items()}
@@ -113,6 +119,7 @@ def per_pass(history: History, every: int) -> list[dict[str, float]]:
     ]
 
 
+@section("t-SNE of z")
 def representations(run):
     """t-SNE of z of test images by Deep SVDD, GAC and IGD, as Figures 6.5 and A.2.
 
@@ -122,13 +129,16 @@ def representations(run):
     data, shown = data_of(run, task), pictures.sample_of_each(run, first_task(run))
     name = "rec-gac"
     networks = {
-        "IGD without INTER": variant(methods.igd(run), name, ABLATION[name]),
-        "IGD": methods.igd(run),
+        "IGD without INTER": (variant(methods.igd(run), name, ABLATION[name]), "igd"),
+        "IGD": (methods.igd(run), "igd"),
     }
-    models = {label: igd_model(run, task, one).model for label, one in networks.items()}
     if "dsvdd" in run.configs["study"].baselines:
-        svdd = methods.deep(run, "dsvdd").model(run, task, "dsvdd").model
-        models = {"Deep SVDD": svdd} | models
+        networks = {"Deep SVDD": (methods.deep(run, "dsvdd"), "dsvdd")} | networks
+    models = {}
+    for label, (network, scale) in networks.items():
+        train = partial(network.model, run, task, scale)
+        if trained := attempt(run, f"t-SNE of z by {label}", train):
+            models[label] = trained.model
     labels = data.test_labels[shown]
     return pictures.tsne(
         run,
@@ -139,6 +149,7 @@ def representations(run):
     )
 
 
+@section("reconstructions")
 def reconstructions(run):
     """What the global model makes of test images."""
     model = igd_model(run, first_task(run)).model
@@ -181,6 +192,7 @@ def interpolated(run, task: Task, number: int = 9) -> tuple[np.ndarray, np.ndarr
     return weights.cpu().numpy(), decoded.clamp(0, 1).cpu().numpy()
 
 
+@section("interpolations")
 def interpolations(run):
     """Three pairs of normal test images, and what lies between them."""
     weights, between = interpolated(run, first_task(run))
@@ -194,6 +206,7 @@ def interpolations(run):
     )
 
 
+@section("terms of the score")
 def score_terms(run):
     """The two terms of the global score, Eq. (6.22)."""
     task = first_task(run)

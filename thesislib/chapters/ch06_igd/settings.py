@@ -46,6 +46,14 @@ METHODS = (
 CHEAP = ("dsvdd", "kde", "ocsvm", *FLOORS)
 
 
+PARTS = (
+    "logistic-statistics",
+    "kde",
+    "contrasts",
+    "outlines",
+)  # need some number of images
+
+
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
     """What is run beside IGD; the notebook lists what is left out."""
