@@ -221,3 +221,21 @@ def test_check_and_chapter_agree(write, skip, tmp_path_factory):
         assert time.monotonic() - start < SECONDS
     report.encode()
     shutil.rmtree(folder)
+
+
+def test_of_several_reasons_both_say_the_first(tmp_path):
+    painter = Painter(tmp_path / "own", 255)
+    for part in ("train/good", "test/good", "test/crack"):
+        painter.paint(part, [("a", ("png", "L"), 12, seed) for seed in range(3)])
+    top = tmp_path / "own"
+    shutil.copyfile(top / "train/good/a0.png", top / "test/good/copy.png")
+    (top / "train/good/text.png").write_text("no image")
+    (top / "train/good/gone.png").symlink_to(top / "not there")
+
+    report, _ = check.check("folder", top)
+    with pytest.raises(InputError, match=r"gone\.png \(a broken link\)") as error:
+        opened(top)
+
+    assert refusal(report) == str(error.value)
+    for word in ("gone.png: a broken link", "text.png: not an image", "same content"):
+        assert word in report
