@@ -60,8 +60,9 @@ def rows(executed):
 
 
 def test_it_seals_a_record_that_verifies(executed):
-    _, _, findings = executed
+    _, record, findings = executed
 
+    assert json.loads(record.read_text(encoding="utf-8"))["left_out"] == {}
     assert {finding.kind for finding in findings} <= {"agrees", "absent"}
     assert "agrees" in {finding.kind for finding in findings}
 

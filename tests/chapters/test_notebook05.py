@@ -56,6 +56,7 @@ def test_it_seals_a_record_that_verifies(executed):
     _, record, findings = executed
 
     assert record["status"] == "sealed"
+    assert record["left_out"] == {}
     assert {finding.kind for finding in findings} <= {"agrees", "absent"}
     assert "agrees" in {finding.kind for finding in findings}
 

@@ -71,6 +71,7 @@ def test_it_seals_a_record_of_which_every_row_verifies(executed):
     _, _, record, findings = executed
 
     assert record["status"] == "sealed"
+    assert record["left_out"] == {}
     number = len(record["rows"])
     texts = [one.text for one in findings if one.kind != "changed"]
     assert texts == [f"seal and files, {number} of {number} rows recomputed"]

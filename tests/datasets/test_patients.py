@@ -326,7 +326,8 @@ def test_only_images_of_ones_own_are_told_whose_they_are(layouts, tmp_path):
 # --- data check --------------------------------------------------------------------
 
 
-def test_the_check_counts_patients_of_each_part(given_split, capsys):
+def test_the_check_counts_patients_of_each_part(given_split, paint, capsys):
+    paint(given_split / "test/good/P4_0.png")
     assert cli.main(["data", "check", "folder", str(given_split)]) == 0
     assert "patients   no ids: see --patients" in capsys.readouterr().out
 
@@ -335,7 +336,7 @@ def test_the_check_counts_patients_of_each_part(given_split, capsys):
     text = capsys.readouterr().out
 
     assert (
-        "patients   3 train normal, 1 test normal, 2 test abnormal; 2 in training and "
+        "patients   3 train normal, 2 test normal, 2 test abnormal; 2 in training and "
         "in test\n"
     ) in text
     assert "note       2 patient(s) have images in training and in test" in text

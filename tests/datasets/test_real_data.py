@@ -60,7 +60,7 @@ def test_data_check_finds_nothing_wrong_with_the_chest_x_rays(chest):
 
     assert ok, report
     assert "1,341 train normal, 234 test normal, 390 test abnormal" in report
-    assert "sizes      224 to 224 px wide" in report
+    assert "sizes      all 224 x 224 px" in report
 
 
 @pytest.fixture

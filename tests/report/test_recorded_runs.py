@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from tests.report.test_ledger import entry, of
+from thesislib import paths
 from thesislib.report import intervals, ledger
+from thesislib.runs import record as records
 from thesislib.runs import recorded
 from thesislib.runs.store import Scores
 
@@ -100,6 +102,13 @@ def test_a_difference_on_real_data_counts_the_images_though_no_score_is_there(ma
 
     assert (found.ci_low, found.ci_high) == pytest.approx((0.192, 0.208))
     assert "within runs" in found.interval
+
+
+def test_the_records_of_the_book_are_intact():
+    """Also those that were made before a record had all the fields of today."""
+    found = [records.read(path) for path in paths.root().glob("book/records/*.json")]
+
+    assert found and [recorded.problem(record) for record in found] == [""] * len(found)
 
 
 def test_a_damaged_record_is_left_out_and_named(made, tmp_path):

@@ -33,6 +33,7 @@ FIELDS = {
     "shared": "what all rows have in common",
     "rows": "[row, setting, [[numbers of `NUMBERS`], ...]], nulls at the end left out",
 }
+LATER = {"left_out"}  # fields that records of before do not have
 # Of a row, the least often null first.
 NUMBERS = ("metric", "value", "n", "ci_low", "ci_high", "error", "table", "published")
 SHARED = tuple(name for name in ROW if name not in (*NUMBERS, "row", "setting"))
@@ -63,7 +64,6 @@ def compact(
     if any(row[name] != shared[name] for row in rows for name in SHARED):
         raise InputError(f"The rows of {run['folder']} differ in {', '.join(SHARED)}.")
     record = {name: value for name, value in run.items() if name not in DROPPED}
-    record.setdefault("left_out", {})  # runs of before had no such field
     record |= {
         "schema": SCHEMA,
         "status": STATUS,
@@ -83,7 +83,7 @@ def compact(
             )
         ],
     }
-    if wrong := FIELDS.keys() ^ record.keys():
+    if wrong := (FIELDS.keys() ^ record.keys()) - LATER:
         raise InputError(f"A record with missing or unknown {sorted(wrong)}.")
     return {**record, "seal": seal_of(record)}
 
@@ -112,7 +112,7 @@ def problem(record: Any) -> str:
         expanded(record)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError):
         return "it has not the form of a recorded run"
-    wrong = (FIELDS.keys() | {"seal"}) ^ record.keys()
+    wrong = ((FIELDS.keys() | {"seal"}) ^ record.keys()) - LATER
     return f"fields are missing or unknown: {', '.join(sorted(wrong))}" if wrong else ""
 
 
