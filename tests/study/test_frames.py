@@ -13,7 +13,7 @@ from thesislib.datasets.videos.base import VideoPhantomSize
 from thesislib.metrics import video
 from thesislib.runs import record, verification
 from thesislib.runs.parameters import ChapterParameters
-from thesislib.study import units
+from thesislib.study import frames
 
 SIZE = VideoPhantomSize(
     num_train_normal=3, num_train_abnormal=3, num_test_normal=4, num_test_abnormal=4
@@ -52,18 +52,18 @@ def sealed(tmp_path, monkeypatch):
         ]
         for gain in (1.5, 0.5)
     )
-    one, other = (units.video_scores(run.data, part) for part in (scores, worse))
-    units.add_frames(run, "rtfm", one)
-    units.add_frames(run, "deep-mil", other)
-    units.add_frame_contrast(run, "rtfm", "deep-mil", (one, other))
+    one, other = (frames.video_scores(run.data, part) for part in (scores, worse))
+    frames.add_frames(run, "rtfm", one)
+    frames.add_frames(run, "deep-mil", other)
+    frames.add_frame_contrast(run, "rtfm", "deep-mil", (one, other))
     draws = {
-        draw: units.video_scores(
+        draw: frames.video_scores(
             run.data, [s + rng.normal(size=len(s)) for s in scores]
         )
         for draw in range(5)
     }
-    units.add_draws(run, "drawn", draws, setting={"k": 3})
-    units.add_event_kinds(run, run.data, "rtfm", one)
+    frames.add_draws(run, "drawn", draws, setting={"k": 3})
+    frames.add_event_kinds(run, run.data, "rtfm", one)
     run.finish()
     return run
 
@@ -139,4 +139,4 @@ def test_verification_knows_every_metric_of_frames():
 def test_scores_of_another_length_name_the_video(sealed):
     scores = [np.zeros(3)] * 8
     with pytest.raises(ValueError, match="Video phantom-test-normal-0000 has 3 scores"):
-        units.video_scores(sealed.data, scores)
+        frames.video_scores(sealed.data, scores)

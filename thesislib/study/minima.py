@@ -55,6 +55,7 @@ NEEDS = {
     "pixels": Need(part="localisation, all pixels together", lesions=1),
     "outlines": Need(part="localisation image by image", outlines=2),
 }
+OF_A_DETECTOR = ("logistic-statistics", "contrasts", "groups", "pixels", KINDS)
 WORDS = {  # field of a need: what it counts
     "train": "training images",
     "normal": "normal test images",

@@ -15,15 +15,15 @@ from thesislib.metrics.delong import Contrast
 from thesislib.metrics.image import Estimate
 from thesislib.metrics.video import VideoScores
 from thesislib.study.encoders import chosen_of
-from thesislib.study.task import kept
-from thesislib.study.units import (
-    Tables,
+from thesislib.study.frames import (
     add_draw_contrast,
     add_draws,
     add_frame_contrast,
     add_frames,
     video_scores,
 )
+from thesislib.study.task import kept
+from thesislib.study.units import Tables
 from thesislib.study.video_task import WHOLE, VideoTask, bags_of, videos_of
 from thesislib.training import seeding
 from thesislib.video import ctmil, deep_mil, mil, rtfm

@@ -551,20 +551,7 @@ def total_loss(terms: Mapping[str, Tensor], config: CTMILConfig) -> Tensor:
 
 
 def fit(model: CTMIL, bags, config: CTMILConfig, loop) -> CTMIL:
-    """Train on bags of both kinds.
-
-    Args:
-        model: As its constructor made it.
-        bags: See `video.mil`.
-        config: Settings that the model was made with.
-        loop: A `training.loop.Loop`; records the terms, resumes after a kill.
-
-    Returns:
-        The model in eval mode.
-
-    Raises:
-        InputError: If the bags do not fit the model.
-    """
+    """Train on bags of both kinds; see `rtfm.fit`."""
     for step, optimizer, features in mil.batches(model, bags, config, loop):
         with step.autocast():
             bag = model(features)

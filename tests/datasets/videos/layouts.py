@@ -43,7 +43,7 @@ def shanghaitech(top: Path) -> Path:
         ("03_004", "Test", 2),
     ):
         features(top / f"SH_{split}_ten_crop_i3d/{name}_i3d.npy", length)
-    own = "/home/someone/ssd/SH_{}_ten_crop_i3d/{}_i3d.npy"
+    own = "/elsewhere/SH_{}_ten_crop_i3d/{}_i3d.npy"
     text(
         top / "shanghai-i3d-train-10crop.list",
         [own.format("Train", n) for n in ("01_0001", "02_003")],

@@ -19,15 +19,7 @@ DETECTION_TABLE = tables("04_ccd", "detection")
 LOCALISATION_TABLE = tables("04_ccd", "localisation")
 DETECTORS = ("igd", "f-anogan", "ms-ssim", "padim")
 PRETRAININGS = ("ccd", "rotnet", "simclr")
-
-
-PARTS = (
-    "logistic-statistics",
-    "contrasts",
-    "groups",
-    "pixels",
-    minima.KINDS,
-)  # need some number of images
+PARTS = minima.OF_A_DETECTOR
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,15 +17,7 @@ DETECTION_TABLE = tables("05_pmsacl", "detection")
 LOCALISATION_TABLE = tables("05_pmsacl", "localisation")
 LOSS_TABLE_DATASETS = ("hyperkvasir", "lag")  # columns of Table 5.8
 OTHERS = ("rotnet", "csi", "droc", "supcon", "ccd")  # other rows of Table 5.9
-
-
-PARTS = (
-    "logistic-statistics",
-    "contrasts",
-    "groups",
-    "pixels",
-    minima.KINDS,
-)  # need some number of images
+PARTS = minima.OF_A_DETECTOR
 
 
 @dataclass(frozen=True, kw_only=True)
